@@ -1,0 +1,59 @@
+"""The registry of codec families: names to "module:Class", so that listing them loads nothing."""
+
+from __future__ import annotations
+
+import importlib
+
+from rdp.codecs.base import Codec, OperatingPoint
+from rdp.errors import SpecError, suggest
+
+FAMILIES: dict[str, str] = {
+    "jpeg": "rdp.codecs.jpeg:Jpeg",
+    "jpeg2000": "rdp.codecs.jpeg2000:Jpeg2000",
+    "webp": "rdp.codecs.webp:WebP",
+    "avif": "rdp.codecs.avif:Avif",
+    "png": "rdp.codecs.png:Png",
+    "external": "rdp.codecs.external:External",
+}
+
+
+def family_names() -> list[str]:
+    """The registered families, in registry order."""
+    return list(FAMILIES)
+
+
+def register_family(name: str, implementation: str) -> None:
+    """Add a family: `implementation` is the "module:Class" of a `Codec` that worker processes can import too.
+
+    Raises `SpecError` for a name that is taken or that the grammar cannot hold.
+    """
+    if not name.isidentifier() or name != name.lower():
+        raise SpecError(f"{name!r} cannot name a codec family: use lower-case letters, digits and underscores")
+    if name in FAMILIES:
+        raise SpecError(f"codec family {name!r} is registered already, as {FAMILIES[name]}")
+    FAMILIES[name] = implementation
+
+
+def load_class(implementation: str) -> type[Codec]:
+    """The class behind a "module:Class" string. Raises `SpecError` if there is none, or it is no `Codec`."""
+    module_name, _, class_name = implementation.partition(":")
+    try:
+        found = getattr(importlib.import_module(module_name), class_name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise SpecError(f"cannot load codec {implementation!r}: {error}") from error
+    if not (isinstance(found, type) and issubclass(found, Codec)):
+        raise SpecError(f"{implementation!r} is not a rdp.codecs.Codec")
+    return found
+
+
+def load_family(name: str) -> type[Codec]:
+    """The class of a family. Raises `SpecError` with suggestions for an unknown name."""
+    if name not in FAMILIES:
+        known = family_names()
+        raise SpecError(f"unknown codec family {name!r}.{suggest(name, known)} Known: {', '.join(known)}")
+    return load_class(FAMILIES[name])
+
+
+def create_codec(point: OperatingPoint) -> Codec:
+    """The codec of a point. Raises `DependencyError` if what it needs is not installed."""
+    return load_class(point.implementation)(point)

@@ -1,0 +1,8 @@
+"""Per-image metrics: a registry, and one file a metric."""
+
+from __future__ import annotations
+
+from rdp.metrics.base import Metric, MetricPlan, Prepared
+from rdp.metrics.registry import METRICS, create_metrics, metric_names, plan_metrics
+
+__all__ = ["METRICS", "Metric", "MetricPlan", "Prepared", "create_metrics", "metric_names", "plan_metrics"]

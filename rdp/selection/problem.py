@@ -1,0 +1,247 @@
+"""The selection problem as arrays: which operating point for which image, what to optimise, what to bound.
+
+Everything is float64 and in canonical order (images by dataset and name, points in natural order), so that the answer
+does not depend on the order of a table's rows. `rdp.selection.builder` makes problems from tables; `Problem.from_arrays`
+makes them from NumPy arrays.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from rdp.errors import SpecError, TableError, suggest
+from rdp.selection.statement import Sense, Statement, Weighting
+
+FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+IntArray = npt.NDArray[np.int64]
+Goal = Literal["minimize", "maximize"]
+
+_NUMBER = re.compile(r"(\d+(?:\.\d+)?)")
+
+
+def natural_key(name: str) -> tuple[tuple[str | float, ...], str]:
+    """Sort key with numbers compared as numbers: `quality=5` comes before `quality=10`."""
+    parts: list[str | float] = list(_NUMBER.split(name))
+    parts[1::2] = [float(number) for number in parts[1::2]]
+    return tuple(parts), name
+
+
+@dataclass(frozen=True, eq=False)
+class Term:
+    """One column, and how its average over images is taken.
+
+    `values` (N, M) is NaN where there is no cell. `weights` (N,) are positive: 1 for the mean over images, the number
+    of pixels for a mean over pixels (of `bpp`: total bits / total pixels).
+    """
+
+    column: str
+    values: FloatArray
+    weights: FloatArray
+    weighting: Weighting
+
+    def picked(self, choice: IntArray) -> FloatArray:
+        """The value (N,) of every image at its chosen point."""
+        return np.asarray(self.values[np.arange(len(choice)), choice])
+
+    def average(self, choice: IntArray) -> float:
+        """Weighted mean at the chosen points, from sums that are rounded once (`math.fsum`)."""
+        return weighted_mean(self.picked(choice), self.weights)
+
+
+def weighted_mean(values: FloatArray, weights: FloatArray) -> float:
+    """sum(weights * values) / sum(weights) with correctly rounded sums; NaN or infinite where a value is."""
+    if not np.isfinite(values).all():
+        return float(np.sum(weights * values) / np.sum(weights))
+    return math.fsum((weights * values).tolist()) / math.fsum(weights.tolist())
+
+
+@dataclass(frozen=True, eq=False)
+class Constraint:
+    """The weighted average of `term` is at most, or at least, `budget`; equality is feasible."""
+
+    term: Term
+    sense: Sense
+    budget: float
+
+    @property
+    def name(self) -> str:
+        """`bpp <= 0.25`, as messages and tables show it."""
+        return f"{self.term.column} {'<=' if self.sense == 'at_most' else '>='} {self.budget:g}"
+
+
+@dataclass(frozen=True, eq=False)
+class ImageBound:
+    """A bound that every image keeps on its own. `values` (N, M) is NaN where there is no cell."""
+
+    column: str
+    values: FloatArray
+    sense: Sense
+    bound: float
+
+    def met(self) -> BoolArray:
+        """Cells (N, M) within the bound."""
+        with np.errstate(invalid="ignore"):
+            return self.values <= self.bound if self.sense == "at_most" else self.values >= self.bound
+
+    def least(self, image: int, among: BoolArray) -> float:
+        """The least demanding bound that one of the cells `among` (M,) of that image would meet."""
+        values = self.values[image][among]
+        return float(values.min() if self.sense == "at_most" else values.max())
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """Choose one allowed point for every image.
+
+    `present` (N, M) says which cells have every value that is needed, `allowed` which of them may be chosen: within
+    the bounds on each image, not forbidden, and where an image is fixed only that point. `columns` are the other
+    numeric columns whose averages are reported. `statement` is what the user asked for, `source` names the table.
+    """
+
+    datasets: tuple[str, ...]
+    images: tuple[str, ...]
+    points: tuple[str, ...]
+    present: BoolArray
+    allowed: BoolArray
+    objective: Term
+    goal: Goal
+    constraints: tuple[Constraint, ...]
+    image_bounds: tuple[ImageBound, ...] = ()
+    columns: Mapping[str, Term] = field(default_factory=dict)
+    statement: Statement = field(default_factory=Statement)
+    source: str = "arrays"
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(number of images N, number of points M)."""
+        return len(self.images), len(self.points)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What an image is called: its name, or dataset/name when there are several datasets."""
+        return image_labels(self.datasets, self.images)
+
+    @property
+    def terms(self) -> dict[str, Term]:
+        """Every column that has an average, by name: the objective, the bounded ones, and the reported ones."""
+        used = {c.term.column: c.term for c in self.constraints}
+        return {self.objective.column: self.objective} | used | dict(self.columns)
+
+    @classmethod
+    def from_arrays(
+        cls,
+        columns: Mapping[str, npt.ArrayLike],
+        *,
+        minimize: str | None = None,
+        maximize: str | None = None,
+        at_most: Mapping[str, float] | None = None,
+        at_least: Mapping[str, float] | None = None,
+        weights: Mapping[str, Weighting] | None = None,
+        pixels: npt.ArrayLike | None = None,
+        allowed: npt.ArrayLike | None = None,
+        images: Sequence[str] | None = None,
+        points: Sequence[str] | None = None,
+    ) -> Problem:
+        """A problem from arrays of shape (N images, M points), one per column.
+
+        `pixels` (N,) are the weights of the columns that `weights` maps to "pixels"; `allowed` (N, M) says which cells
+        may be chosen (all, unless given). Names default to `image 0`, ... and `point 0`, ....
+        Raises `SpecError` for words that make no sense and `TableError` for arrays that cannot be used.
+        """
+        statement = Statement.of(
+            minimize=minimize, maximize=maximize, at_most=at_most, at_least=at_least, weights=weights
+        )
+        arrays = {name: np.asarray(values, dtype=np.float64) for name, values in columns.items()}
+        _require_columns(arrays, (*statement.used_columns, *statement.weights))
+        shape = _common_shape(arrays)
+        mask = _allowed_mask(allowed, shape)
+        image_names = _names(images, "image", shape[0])
+        point_names = _names(points, "point", shape[1])
+        for name in statement.used_columns:
+            _refuse_non_finite(name, arrays[name], mask, image_names, point_names)
+        if not mask.any(axis=1).all():
+            raise TableError(f"no point is allowed for {image_names[int(np.argmin(mask.any(axis=1)))]!r}")
+        area = _pixel_weights(pixels, shape[0], statement)
+        terms = {
+            name: Term(name, values, *statement.weights_of(name, shape[0], area)) for name, values in arrays.items()
+        }
+        return cls(
+            datasets=("",) * shape[0],
+            images=image_names,
+            points=point_names,
+            present=mask,
+            allowed=mask,
+            objective=terms[statement.objective],
+            goal=statement.goal,
+            constraints=tuple(Constraint(terms[c], sense, budget) for c, sense, budget in statement.budgets),
+            columns={n: t for n, t in terms.items() if n not in statement.used_columns},
+            statement=statement,
+        )
+
+
+def image_labels(datasets: Sequence[str], images: Sequence[str]) -> tuple[str, ...]:
+    """Image names, with their dataset in front when there are several."""
+    if len(set(datasets)) <= 1:
+        return tuple(images)
+    return tuple(f"{dataset}/{image}" for dataset, image in zip(datasets, images, strict=True))
+
+
+def _require_columns(arrays: Mapping[str, FloatArray], used: Sequence[str]) -> None:
+    for name in used:
+        if name not in arrays:
+            known = tuple(arrays)
+            raise TableError(f"there is no array {name!r}.{suggest(name, known)} Given: {', '.join(known)}")
+
+
+def _common_shape(arrays: Mapping[str, FloatArray]) -> tuple[int, int]:
+    shapes = {name: values.shape for name, values in arrays.items()}
+    first = next(iter(shapes.values()))
+    if len(set(shapes.values())) > 1 or len(first) != 2 or 0 in first:
+        listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+        raise TableError(f"every array must have the same shape (images, points), neither of them 0; given: {listed}")
+    return first[0], first[1]
+
+
+def _allowed_mask(allowed: npt.ArrayLike | None, shape: tuple[int, int]) -> BoolArray:
+    if allowed is None:
+        return np.ones(shape, dtype=np.bool_)
+    mask = np.asarray(allowed)
+    if mask.dtype != np.bool_ or mask.shape != shape:
+        raise TableError(f"allowed must be booleans of shape {shape}, not {mask.dtype} of shape {mask.shape}")
+    return mask
+
+
+def _names(given: Sequence[str] | None, kind: str, count: int) -> tuple[str, ...]:
+    names = tuple(f"{kind} {k}" for k in range(count)) if given is None else tuple(given)
+    if len(names) != count or len(set(names)) != count:
+        raise TableError(f"{count} different {kind} names are needed, one for each; got {len(set(names))}")
+    return names
+
+
+def _refuse_non_finite(
+    name: str, values: FloatArray, mask: BoolArray, images: Sequence[str], points: Sequence[str]
+) -> None:
+    wrong = np.argwhere(mask & ~np.isfinite(values))
+    if len(wrong):
+        i, j = wrong[0]
+        raise TableError(f"{name} of {images[i]!r} at {points[j]!r} is {values[i, j]}; mark the cell as not allowed")
+
+
+def _pixel_weights(pixels: npt.ArrayLike | None, count: int, statement: Statement) -> FloatArray | None:
+    if pixels is None:
+        if "pixels" in statement.weights.values():
+            raise SpecError("weights by pixels need the argument pixels: the number of pixels of every image")
+        return None
+    area = np.asarray(pixels, dtype=np.float64)
+    if area.shape != (count,) or not (np.isfinite(area) & (area > 0)).all():
+        raise TableError(f"pixels must be {count} positive finite numbers, one for each image")
+    return area

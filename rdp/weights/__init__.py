@@ -1,0 +1,32 @@
+"""Files of network weights: the index, where they lie on this machine, and verified download. No torch here."""
+
+from __future__ import annotations
+
+from rdp.weights.index import WeightsEntry, find_entry, load_index, pretrained_folder
+from rdp.weights.local import (
+    WeightsFile,
+    cache_folder,
+    locate,
+    resolve,
+    resolve_first,
+    reverify,
+    search_folders,
+    sha256_of,
+    verify,
+)
+
+__all__ = [
+    "WeightsEntry",
+    "WeightsFile",
+    "cache_folder",
+    "find_entry",
+    "load_index",
+    "locate",
+    "pretrained_folder",
+    "resolve",
+    "resolve_first",
+    "reverify",
+    "search_folders",
+    "sha256_of",
+    "verify",
+]
