@@ -111,7 +111,7 @@ def _find_program(tool: ExternalTool, side: str) -> str:
     found = shutil.which(program) or shutil.which(str(tool.here / program))
     if found is None:
         raise DependencyError(
-            f"external tool {tool.name!r}: program {program!r} of its {side} command is not on the PATH nor in {tool.here}"
+            f"external tool {tool.name!r}: its {side} program {program!r} is neither on the PATH nor in {tool.here}"
         )
     return str(Path(found).absolute())
 

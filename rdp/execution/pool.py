@@ -7,11 +7,12 @@ out-of-memory killer) costs the task that it worked on and no other; a main proc
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
+import types
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ Result = TypeVar("Result")
 
 _TASKS_PER_WORKER = 2
 _POLL_S = 0.2
+_MAIN_LOCK = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class WorkerPool:
         self.jobs = jobs
         self._pool = ProcessPool(
             max_workers=jobs,
-            context=multiprocessing.get_context("spawn"),
+            context=_spawn_context(),
             initializer=_start_worker,
             initargs=(os.getpid(), initializer, initargs),
         )
@@ -56,7 +58,9 @@ class WorkerPool:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._pool.stop()
         self._pool.join()
 
@@ -81,6 +85,32 @@ class WorkerPool:
             done, _ = wait(running, timeout=_POLL_S, return_when=FIRST_COMPLETED)
             for future in done:
                 yield _outcome(running.pop(future), future)
+
+
+def _spawn_context() -> Any:
+    """A spawn context whose workers do not run the user's main script again.
+
+    Tasks are functions of this package, so workers have no need of `__main__`; without this, a script that calls
+    `rdp.evaluate` outside an `if __name__ == "__main__"` block would start itself over in every worker.
+    """
+    from multiprocessing.context import SpawnContext, SpawnProcess
+
+    class Process(SpawnProcess):
+        @staticmethod
+        def _Popen(process_obj: Any) -> Any:
+            with _MAIN_LOCK:
+                main = sys.modules["__main__"]
+                sys.modules["__main__"] = types.ModuleType("__main__")
+                try:
+                    return SpawnProcess._Popen(process_obj)
+                finally:
+                    sys.modules["__main__"] = main
+
+    class Context(SpawnContext):
+        pass
+
+    Context.Process = Process
+    return Context()
 
 
 def _outcome(task: Task, future: Future[Result]) -> Outcome[Task, Result]:

@@ -1,0 +1,164 @@
+"""Reading a table of cells from wherever it is: a run folder, a user's file, a DataFrame."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rdp.columns import COLUMNS, KEY_COLUMNS
+from rdp.errors import RunFolderError, TableError, suggest
+from rdp.tables.keys import KeyIndex, first_duplicate
+from rdp.tables.run import Run, key_rows
+from rdp.tables.table import OK, CellTable
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+DEFAULT_DATASET = "table"
+_TEXT = {name for name, column in COLUMNS.items() if column.kind == "text"}
+
+Source = "Run | CellTable | str | os.PathLike[str] | pd.DataFrame | pa.Table"
+
+
+def read_table(
+    source: Run | CellTable | str | os.PathLike[str] | pd.DataFrame | pa.Table,
+    columns: Mapping[str, str] | None = None,
+) -> CellTable:
+    """The rows of a run folder, a CSV, Parquet or JSON file, a DataFrame or a pyarrow table.
+
+    `columns` maps names of rdp to names of the source: `{"image": "file", "point": "setting", "bpp": "rate"}`.
+    The source needs `image` and `point`; `dataset` defaults to "table", `status` to "ok". Raises `TableError` for a
+    file that cannot be read, a missing column, an empty or repeated key, and `RunFolderError` for a damaged run.
+    """
+    if isinstance(source, CellTable):
+        data, name = source.data, source.source
+    elif isinstance(source, Run):
+        data, name = source.table().data, str(source.path)
+    elif isinstance(source, (str, os.PathLike)):
+        data, name = _read_path(Path(source)), str(source)
+    else:
+        data, name = _from_memory(source), "the table given"
+    return _validate(_rename(data, columns or {}, name), name)
+
+
+def _read_path(path: Path) -> pa.Table:
+    if path.is_dir():
+        return Run(path).table().data
+    if not path.exists():
+        raise RunFolderError(f"{path} does not exist: name a run folder, or a .csv, .parquet or .json table")
+    readers = {".csv": _read_csv, ".parquet": _read_parquet, ".json": _read_json}
+    reader = readers.get(path.suffix.lower())
+    if reader is None:
+        raise TableError(f"{path} is no table that can be read: name a run folder, or a .csv, .parquet or .json file")
+    import pyarrow as pa
+
+    try:
+        return reader(path)
+    except (pa.ArrowInvalid, pa.ArrowKeyError, pa.ArrowTypeError, OSError, ValueError) as error:
+        raise TableError(f"cannot read {path}: {error}") from error
+
+
+def _read_csv(path: Path) -> pa.Table:
+    """Empty fields are missing values; NaN and inf are themselves, so that they are refused and not left out."""
+    import pyarrow as pa
+    from pyarrow import csv
+
+    text = {name: pa.string() for name in _TEXT}
+    options = csv.ConvertOptions(
+        column_types=text, null_values=[""], strings_can_be_null=False, quoted_strings_can_be_null=False
+    )
+    return csv.read_csv(path, convert_options=options)
+
+
+def _read_parquet(path: Path) -> pa.Table:
+    import pyarrow.parquet as pq
+
+    return pq.ParquetFile(path).read()
+
+
+def _read_json(path: Path) -> pa.Table:
+    """A JSON array of row objects, as `rdp table export` writes it."""
+    import json
+
+    import pyarrow as pa
+
+    rows = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
+        raise ValueError("a table in JSON is a non-empty list of objects, one a row")
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    infinities = {"inf": float("inf"), "-inf": float("-inf")}
+    columns = {}
+    for name in names:
+        values = [row.get(name) for row in rows]
+        if name not in _TEXT and any(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values):
+            values = [infinities.get(v, v) if isinstance(v, str) else v for v in values]
+        columns[name] = values
+    return pa.table(columns)
+
+
+def _from_memory(source: Any) -> pa.Table:
+    import pyarrow as pa
+
+    if isinstance(source, pa.Table):
+        return source
+    if type(source).__module__.startswith("pandas"):
+        # NaN in a DataFrame is pandas' way to say missing, for columns of numbers too.
+        return pa.Table.from_pandas(source, preserve_index=False)
+    raise TableError(
+        f"cannot read a table from a {type(source).__name__}: give a run, a path, a DataFrame or a pyarrow table"
+    )
+
+
+def _rename(data: pa.Table, columns: Mapping[str, str], name: str) -> pa.Table:
+    for ours, theirs in columns.items():
+        if theirs not in data.column_names:
+            raise TableError(f"{name} has no column {theirs!r}.{suggest(theirs, data.column_names)}")
+        if ours in data.column_names and ours != theirs and ours not in columns.values():
+            raise TableError(f"{name} has a column {ours!r} already, so {theirs!r} cannot take its name")
+    theirs_to_ours = {theirs: ours for ours, theirs in columns.items()}
+    names = [theirs_to_ours.get(column, column) for column in data.column_names]
+    repeated = sorted({column for column in names if names.count(column) > 1})
+    if repeated:
+        raise TableError(f"{name} has two columns {repeated[0]!r}")
+    return data.rename_columns(names)
+
+
+def _validate(data: pa.Table, name: str) -> CellTable:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if data.num_rows == 0:
+        raise TableError(f"{name} has no rows")
+    for column, default in (("dataset", DEFAULT_DATASET), ("status", OK), ("message", "")):
+        if column not in data.column_names:
+            data = data.append_column(column, pa.repeat(default, data.num_rows))
+    for column in KEY_COLUMNS:
+        if column not in data.column_names:
+            raise TableError(
+                f"{name} has no column {column!r}: name the one that holds it, for example --column {column}=THEIRS. "
+                f"Its columns: {', '.join(data.column_names)}"
+            )
+        data = _as_text(data, column)
+        missing = pc.or_kleene(pc.is_null(data.column(column)), pc.equal(data.column(column), ""))
+        if pc.any(missing).as_py():
+            row = pc.index(missing, True).as_py()
+            raise TableError(f"{name}, row {row + 1}: {column!r} is empty")
+    data = _as_text(data, "status")
+    repeated = first_duplicate(KeyIndex.of([data]).codes(data))
+    if repeated is not None:
+        dataset, image, point = key_rows(data.slice(repeated, 1))[0]
+        raise TableError(
+            f"{name} holds image {image!r} with point {point!r} (dataset {dataset!r}) more than once, again in row "
+            f"{repeated + 1}: remove the duplicates"
+        )
+    return CellTable(data, name)
+
+
+def _as_text(data: pa.Table, column: str) -> pa.Table:
+    import pyarrow as pa
+
+    index = data.column_names.index(column)
+    return data.set_column(index, column, data.column(column).cast(pa.string()))
