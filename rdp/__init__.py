@@ -1,3 +1,65 @@
-"""rdp: rate-distortion-perception studies in image compression."""
+"""rdp: rate-distortion-perception studies in image compression.
+
+    import rdp
+    run = rdp.evaluate("photos/", codecs=["webp:quality=5..95..10"], metrics=["mse", "psnr"], out="run/")
+    selection = rdp.solve(run, minimize="mse", at_most={"bpp": 0.25})
+    selection.chosen                      # image -> operating point
+
+Names load when they are first used: importing this package loads neither torch nor pandas.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from rdp.errors import InfeasibleError as InfeasibleError
+    from rdp.errors import NoSelectionError as NoSelectionError
+    from rdp.errors import RdpError as RdpError
+    from rdp.evaluation import evaluate as evaluate
+    from rdp.images import read_image as read_image
+    from rdp.images import sample_images as sample_images
+    from rdp.report import write_report as write_report
+    from rdp.selection import Problem as Problem
+    from rdp.selection import Selection as Selection
+    from rdp.selection import load_selection as load_selection
+    from rdp.selection import solve as solve
+    from rdp.tables import CellTable as CellTable
+    from rdp.tables import Run as Run
+    from rdp.tables import open_run as open_run
+    from rdp.tables import read_table as read_table
+
+_WHERE = {
+    "CellTable": "rdp.tables",
+    "InfeasibleError": "rdp.errors",
+    "NoSelectionError": "rdp.errors",
+    "Problem": "rdp.selection",
+    "RdpError": "rdp.errors",
+    "Run": "rdp.tables",
+    "Selection": "rdp.selection",
+    "evaluate": "rdp.evaluation",
+    "load_selection": "rdp.selection",
+    "open_run": "rdp.tables",
+    "read_image": "rdp.images",
+    "read_table": "rdp.tables",
+    "sample_images": "rdp.images",
+    "solve": "rdp.selection",
+    "write_report": "rdp.report",
+}
+
+__all__ = ["__version__", *sorted(_WHERE)]  # noqa: PLE0604 - the names of _WHERE are strings
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'rdp' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_WHERE[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_WHERE})

@@ -9,22 +9,21 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import threading
 import time
-import types
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
+
+from rdp.execution.spawn import MainlessContext
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 _TASKS_PER_WORKER = 2
 _POLL_S = 0.2
-_MAIN_LOCK = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ class WorkerPool:
         self.jobs = jobs
         self._pool = ProcessPool(
             max_workers=jobs,
-            context=_spawn_context(),
+            context=MainlessContext(),
             initializer=_start_worker,
             initargs=(os.getpid(), initializer, initargs),
         )
@@ -64,53 +63,24 @@ class WorkerPool:
         self._pool.stop()
         self._pool.join()
 
-    def run(self, function: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[Outcome[Task, Result]]:
+    def run(
+        self, function: Callable[[Task], Result], draw: Callable[[], Task | None]
+    ) -> Iterator[Outcome[Task, Result]]:
         """Run `function` over tasks, yielding outcomes as they come, in any order.
 
-        Tasks are drawn from the iterable as workers become free. While this waits, Ctrl-C is heard.
+        `draw` is asked for a task whenever there is room, and answers None when it has none; the run ends when it has
+        none and nothing is under way, so that what an outcome teaches may become further tasks. While this waits,
+        Ctrl-C is heard.
         """
-        source = iter(tasks)
         running: dict[Future[Result], Task] = {}
-        exhausted = False
         while True:
-            while not exhausted and len(running) < _TASKS_PER_WORKER * self.jobs:
-                try:
-                    task = next(source)
-                except StopIteration:
-                    exhausted = True
-                    break
+            while len(running) < _TASKS_PER_WORKER * self.jobs and (task := draw()) is not None:
                 running[self._pool.schedule(function, args=(task,))] = task
             if not running:
                 return
             done, _ = wait(running, timeout=_POLL_S, return_when=FIRST_COMPLETED)
             for future in done:
                 yield _outcome(running.pop(future), future)
-
-
-def _spawn_context() -> Any:
-    """A spawn context whose workers do not run the user's main script again.
-
-    Tasks are functions of this package, so workers have no need of `__main__`; without this, a script that calls
-    `rdp.evaluate` outside an `if __name__ == "__main__"` block would start itself over in every worker.
-    """
-    from multiprocessing.context import SpawnContext, SpawnProcess
-
-    class Process(SpawnProcess):
-        @staticmethod
-        def _Popen(process_obj: Any) -> Any:
-            with _MAIN_LOCK:
-                main = sys.modules["__main__"]
-                sys.modules["__main__"] = types.ModuleType("__main__")
-                try:
-                    return SpawnProcess._Popen(process_obj)
-                finally:
-                    sys.modules["__main__"] = main
-
-    class Context(SpawnContext):
-        pass
-
-    Context.Process = Process
-    return Context()
 
 
 def _outcome(task: Task, future: Future[Result]) -> Outcome[Task, Result]:

@@ -20,6 +20,7 @@ from rdp.columns import KEY_COLUMNS
 from rdp.errors import RunFolderError
 from rdp.tables.keys import KeyIndex, last_of_each, positions_of
 from rdp.tables.manifest import CELLS, MANIFEST, Part, check_format, read_json, read_manifest
+from rdp.tables.objects import object_path
 from rdp.tables.schema import cell_schema, score_schema
 from rdp.tables.table import CellTable
 
@@ -82,16 +83,14 @@ class Run:
                 continue
             identity = read_json(self.path / table / METRIC)
             if identity is None:
-                raise RunFolderError(
-                    f"{self.path / table / METRIC} is missing: restore it, or remove {table} and re-run"
-                )
+                raise RunFolderError(f"{self.path / table / METRIC} is missing: restore it from a copy")
             name, _, fingerprint = table.removeprefix(SCORES + "/").rpartition("@")
             sets.append(ScoreSet(name, fingerprint, tuple(identity["columns"]), identity["identity"]))
         return sets
 
     def object_path(self, sha256: str, suffix: str = "") -> Path:
         """Where a kept file or reconstruction (`suffix=".png"`) lies, or would lie."""
-        return self.path / "objects" / sha256[:2] / f"{sha256}{suffix}"
+        return object_path(self.path, sha256, suffix)
 
     def table(self) -> CellTable:
         """All rows with the scores of all metrics, sorted by key; a score that is missing is null."""
@@ -110,7 +109,7 @@ class Run:
                 return self._read_once()
             except FileNotFoundError as error:
                 raise RunFolderError(
-                    f"{self.path / MANIFEST} names {error.filename}, which is missing: restore it from a copy of the run"
+                    f"{self.path / MANIFEST} names {error.filename}, which is missing: restore it from a copy"
                 ) from error
 
     def _read_once(self) -> pa.Table:

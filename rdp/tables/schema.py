@@ -41,6 +41,7 @@ def image_schema() -> pa.Schema:
         [
             ("dataset", text),
             ("image", text),
+            ("path", text),
             ("file_size", whole),
             ("mtime_ns", whole),
             ("width", whole),

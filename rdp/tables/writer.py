@@ -48,6 +48,7 @@ class RunWriter:
         self._protocol = dict(protocol)
         self._prepare_folder()
         self._lock = FileLock(self.path / ".lock")
+        self._document: dict[str, Any] = {}
         self._cells: list[Row] = []
         self._scores: dict[str, list[Row]] = {}
         self._score_sets: dict[str, ScoreSet] = {}
@@ -65,7 +66,7 @@ class RunWriter:
         others = [entry.name for entry in self.path.iterdir() if not entry.name.startswith(".")]
         if others and not (self.path / RUN).exists():
             raise RunFolderError(
-                f"{self.path} holds other things ({', '.join(sorted(others)[:3])}) and no run: name a new or empty folder"
+                f"{self.path} holds other things ({', '.join(sorted(others)[:3])}) and no run: name another folder"
             )
 
     def __enter__(self) -> Self:
@@ -123,12 +124,16 @@ class RunWriter:
 
     # ---- sessions and metrics
 
-    def begin_session(self, record: Mapping[str, Any]) -> int:
-        """Note a call of `evaluate`; its number stands in every row that it makes."""
+    @property
+    def next_session(self) -> int:
+        """The number that the session begun next will have; it stands in every row that the session makes."""
+        return len(self._document["sessions"]) + 1
+
+    def begin_session(self, record: Mapping[str, Any]) -> None:
+        """Note a call of `evaluate`."""
         started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         self._document["sessions"].append({"started": started, **record})
         write_json(self.path / RUN, self._document)
-        return len(self._document["sessions"])
 
     def end_session(self, record: Mapping[str, Any]) -> None:
         """Add to the record of the session that began last."""
@@ -214,7 +219,7 @@ class RunWriter:
     def _compact(self, most: int) -> None:
         """Merge a table's small parts, if there are more than `most`, dropping rows that later ones replaced."""
         for table, parts in self.manifest.tables.items():
-            small = [part for part in parts if part.nbytes < PART_BYTES]
+            small = _within(PART_BYTES, parts)
             if len(small) > most or (most == 1 and any(part.replaces for part in parts)):
                 self._merge(table, parts, small)
 
@@ -236,6 +241,17 @@ class RunWriter:
 
     def _columns_of(self, table: str) -> tuple[str, ...]:
         return next(scores.columns for scores in self._score_sets.values() if scores.table == table)
+
+
+def _within(nbytes: int, parts: Sequence[Part]) -> list[Part]:
+    """The smallest parts that together stay within `nbytes`, in their order."""
+    chosen: set[str] = set()
+    for part in sorted(parts, key=lambda part: part.nbytes):
+        nbytes -= part.nbytes
+        if nbytes < 0:
+            break
+        chosen.add(part.file)
+    return [part for part in parts if part.file in chosen]
 
 
 def _to_table(rows: Sequence[Row], schema: pa.Schema) -> pa.Table:

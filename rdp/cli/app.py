@@ -1,0 +1,82 @@
+"""The `rdp` program: commands, and the one place where errors become messages and exit codes."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from rdp.cli.codecs import codecs_command
+from rdp.cli.evaluate import evaluate_command
+from rdp.cli.metrics import metrics_command
+from rdp.cli.report import report_command
+from rdp.cli.samples import samples_command
+from rdp.cli.solve import solve_command
+from rdp.cli.table import table_app
+from rdp.cli.weights import weights_app
+from rdp.errors import EXIT_INTERNAL, EXIT_INTERRUPTED, RdpError
+
+
+class _Group(TyperGroup):
+    """Turns our errors into a message and an exit code, whichever command they come from."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except RdpError as error:
+            typer.echo(f"error: {error}", err=True)
+            raise typer.Exit(error.exit_code) from error
+        except KeyboardInterrupt as error:
+            typer.echo("interrupted: what was committed is kept; the same command goes on from there", err=True)
+            raise typer.Exit(EXIT_INTERRUPTED) from error
+
+
+app = typer.Typer(
+    name="rdp",
+    cls=_Group,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Rate-distortion-perception studies in image compression.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+app.command("evaluate")(evaluate_command)
+app.command("solve")(solve_command)
+app.command("report")(report_command)
+app.add_typer(table_app, name="table")
+app.add_typer(weights_app, name="weights")
+app.command("codecs")(codecs_command)
+app.command("metrics")(metrics_command)
+app.command("samples")(samples_command)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from rdp import __version__
+
+        typer.echo(f"rdp {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    """Rate-distortion-perception studies in image compression: tables, provable selection, reports."""
+
+
+def main() -> None:
+    """Run the program. Exit codes: see `rdp.errors`."""
+    try:
+        app()
+    except Exception:  # noqa: BLE001 - the border of the program: a bug shows its traceback and has its own exit code
+        traceback.print_exc()
+        typer.echo("internal error: this is a bug of rdp; please report it with the lines above", err=True)
+        sys.exit(EXIT_INTERNAL)

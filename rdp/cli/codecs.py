@@ -1,0 +1,57 @@
+"""`rdp codecs`: the families, their keys, and what a spec expands to."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def codecs_command(
+    spec: Annotated[list[str] | None, typer.Argument(help="Specs to expand instead of listing the families.")] = None,
+    codec_file: Annotated[list[Path] | None, typer.Option("--codec-file", help="TOML file of external tools.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List the codec families and their keys; or expand specs to the canonical names of their operating points."""
+    from rdp.codecs import load_tools, parse_points
+
+    tools = load_tools(codec_file or [])
+    if spec:
+        names = [point.name for point in parse_points(spec, tools)]
+        typer.echo(json.dumps(names) if as_json else "\n".join(names))
+        return
+    families = [_describe(name) for name in _families()]
+    if as_json:
+        typer.echo(json.dumps(families))
+        return
+    for family in families:
+        typer.echo(f"{family['family']:<10} {family['summary']}")
+        for key in family["keys"]:
+            default = "required" if key["required"] else "optional" if key["default"] is None else key["default"]
+            typer.echo(f"    {key['name']:<14} {key['values']:<34} [{default}]  {key['meaning']}")
+
+
+def _families() -> list[str]:
+    from rdp.codecs import family_names
+
+    return family_names()
+
+
+def _describe(name: str) -> dict[str, Any]:
+    from rdp.codecs import load_family
+    from rdp.codecs.keys import spell
+
+    family = load_family(name)
+    keys = [
+        {
+            "name": key.name,
+            "values": key.values_text,
+            "default": None if key.default is None else spell(key.default),
+            "required": key.required,
+            "meaning": key.meaning,
+        }
+        for key in family.keys
+    ]
+    return {"family": name, "summary": family.summary, "keys": keys}

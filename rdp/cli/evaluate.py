@@ -1,0 +1,85 @@
+"""`rdp evaluate`: images and operating points into a run folder."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from rdp.errors import EXIT_FAILED_CELLS
+
+
+def evaluate_command(
+    images: Annotated[list[Path], typer.Argument(help="Folders of images, or image files.")],
+    codec: Annotated[
+        list[str], typer.Option("--codec", "-c", help="Operating points, e.g. 'webp:quality=5..95..10'. Repeatable.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Run folder; what it holds already is not done again.")],
+    metric: Annotated[
+        list[str] | None, typer.Option("--metric", "-m", help="Metrics, comma-separated. Default: mse,psnr.")
+    ] = None,
+    dataset: Annotated[str | None, typer.Option(help="Name of the data set; default: the folder's name.")] = None,
+    jobs: Annotated[int | None, typer.Option("--jobs", "-j", help="Worker processes; default: all cores.")] = None,
+    device: Annotated[str, typer.Option(help="Where metrics run: cpu, cuda, cuda:1.")] = "cpu",
+    keep: Annotated[
+        str, typer.Option(help="What stays: files, reconstructions, files,reconstructions, none.")
+    ] = "files",
+    codec_file: Annotated[
+        list[Path] | None, typer.Option("--codec-file", help="TOML file that describes external tools. Repeatable.")
+    ] = None,
+    apply_exif: Annotated[
+        bool, typer.Option("--apply-exif", help="Turn images as their EXIF orientation says.")
+    ] = False,
+    redo: Annotated[
+        list[str] | None, typer.Option(help="Make the rows of these points anew (a pattern). Repeatable.")
+    ] = None,
+    retry_failed: Annotated[bool, typer.Option(help="Try failed cells of earlier calls again.")] = True,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+) -> None:
+    """Encode every image at every operating point, decode from the file, score, and write a table.
+
+    Run it again after an interruption, or with more codecs, metrics or images: only what is missing is computed.
+    """
+    from rdp.cli.progress import Terminal
+    from rdp.evaluation import evaluate
+
+    with warnings.catch_warnings():
+        # The verb's warning of failed cells is for notebooks; here the summary and the exit code say it.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        run = evaluate(
+            images,
+            codec,
+            [name for names in metric or ["mse,psnr"] for name in names.split(",")],
+            out,
+            dataset=dataset,
+            jobs=jobs,
+            device=device,
+            keep=keep,
+            codec_files=codec_file or [],
+            exif="apply" if apply_exif else "ignore",
+            redo=redo or [],
+            retry_failed=retry_failed,
+            progress=Terminal(quiet),
+        )
+    session = run.sessions[-1]
+    typer.echo(json.dumps({"run": str(run.path), **session}) if as_json else _summary(str(run.path), session))
+    if session["failed"] or session["failed_scores"]:
+        for message, count in list(session["messages"].items())[:5]:
+            typer.echo(f"failed ({count}x): {message}", err=True)
+        raise typer.Exit(EXIT_FAILED_CELLS)
+
+
+def _summary(path: str, session: dict[str, Any]) -> str:
+    failed = session["failed"]
+    parts = [f"{session['encoded']} cells encoded and scored"]
+    if session["scored"]:
+        parts.append(f"{session['scored']} scored again")
+    if failed or session["failed_scores"]:
+        parts.append(f"{failed} cells and {session['failed_scores']} scores FAILED")
+    if not session["encoded"] and not session["scored"] and not failed:
+        parts = ["nothing was missing"]
+    return f"{path}: {', '.join(parts)} in {session['wall_s']:.1f} s"

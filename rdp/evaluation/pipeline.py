@@ -1,0 +1,102 @@
+"""The loop of a run: tasks to workers, rows to the folder."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rdp.errors import RdpError
+from rdp.evaluation.plan import ImagePlan
+from rdp.evaluation.stream import TaskStream
+from rdp.evaluation.tasks import CellResult, ImageTask, Seconds, TaskResult, WorkerSettings
+from rdp.evaluation.worker import work_on
+from rdp.execution import Outcome, Progress, WorkerPool
+from rdp.tables import FAILED, RunWriter
+
+_HOPELESS = 8
+"""So many worker deaths before the first result: it is not a codec, it is the installation."""
+
+
+@dataclass
+class Tally:
+    """What a run has done: cells made, scored again, failed; where the workers' time went."""
+
+    encoded: int = 0
+    scored: int = 0
+    failed: int = 0
+    failed_scores: int = 0
+    messages: dict[str, int] = field(default_factory=dict)
+    seconds: Seconds = field(default_factory=Seconds)
+    wall_s: float = 0.0
+
+    def count(self, cell: CellResult) -> None:
+        if cell.failed:
+            self.failed += 1
+        elif cell.row is not None:
+            self.encoded += 1
+        else:
+            self.scored += 1
+        self.failed_scores += cell.failed_scores
+        for message in [cell.row["message"] if cell.row else None, *(row["message"] for row in cell.scores.values())]:
+            if message is not None:
+                self.messages[message] = self.messages.get(message, 0) + 1
+
+
+def run_plan(
+    plans: Sequence[ImagePlan], settings: WorkerSettings, pool: WorkerPool, writer: RunWriter, progress: Progress
+) -> Tally:
+    """Do all that is missing. Raises what ends a run: a folder that cannot be written, an image that changed."""
+    tally = Tally()
+    stream = TaskStream(plans, pool.jobs)
+    begin = time.monotonic()
+    progress.start("evaluating", sum(len(plan.cells) for plan in plans), "cell")
+    for outcome in pool.run(work_on, stream.draw):
+        for cell in _results(outcome, stream, settings, tally):
+            writer.add(cell.row, cell.scores, cell.replaces)
+            tally.count(cell)
+            progress.advance()
+    progress.finish()
+    tally.wall_s = time.monotonic() - begin
+    return tally
+
+
+def _results(
+    outcome: Outcome[ImageTask, TaskResult], stream: TaskStream, settings: WorkerSettings, tally: Tally
+) -> Sequence[CellResult]:
+    if outcome.error is not None:
+        raise outcome.error
+    if outcome.result is not None:
+        stream.learn(outcome.result)
+        tally.seconds.add(outcome.result.seconds)
+        return outcome.result.cells
+    death = outcome.death or "the worker process died"
+    if stream.split(outcome.task):
+        return ()
+    if tally.encoded + tally.scored == 0 and tally.failed >= _HOPELESS:
+        raise RdpError(f"worker processes die before any result ({death}): check the installation with one image")
+    return [_dead_cell(outcome.task, settings, death)]
+
+
+def _dead_cell(task: ImageTask, settings: WorkerSettings, death: str) -> CellResult:
+    work = task.cells[0]
+    keys = {"dataset": task.image.dataset, "image": task.image.name, "point": work.point.name}
+    message = f"{death} while working on this cell"
+    if work.known is not None:
+        # The cell itself stands; only its scores are missing.
+        scores: dict[str, dict[str, Any]] = {
+            name: {**keys, **dict.fromkeys(settings.columns[name]), "message": message} for name in work.metrics
+        }
+        return CellResult(work, None, scores, replaces=True)
+    row = {
+        **keys,
+        "width": task.width,
+        "height": task.height,
+        "pixels_sha256": task.pixels_sha256,
+        "contended": settings.contended,
+        "session": settings.session,
+        "status": FAILED,
+        "message": message,
+    }
+    return CellResult(work, row, {}, work.replaces)

@@ -1,0 +1,107 @@
+"""What travels between the main process and its workers: small, picklable, frozen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rdp.codecs import OperatingPoint
+from rdp.images import ImageFile
+from rdp.images.read import Exif
+from rdp.metrics import MetricPlan
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """What every worker of a run is started with.
+
+    `metrics` are those asked for, and any others that the run holds already: when a row must be made anew, all its
+    scores must be. `missing` names metrics of the run that cannot be computed here, and why.
+    """
+
+    metrics: tuple[MetricPlan, ...]
+    missing: Mapping[str, str]
+    columns: Mapping[str, tuple[str, ...]]
+    run: Path
+    keep_files: bool
+    keep_reconstructions: bool
+    exif: Exif
+    device: str
+    contended: bool
+    session: int
+
+
+@dataclass(frozen=True)
+class KnownRow:
+    """What a run already says of a cell that lacks scores."""
+
+    file_sha256: str
+    reconstruction_sha256: str
+
+
+@dataclass(frozen=True)
+class CellWork:
+    """One cell to work on: encode it, or, where `known` is given, only score it.
+
+    `metrics` are the names of those to compute; `replaces` says that the run has a row of this key.
+    """
+
+    point: OperatingPoint
+    metrics: tuple[str, ...]
+    known: KnownRow | None = None
+    replaces: bool = False
+
+
+@dataclass(frozen=True)
+class ImageTask:
+    """Some cells of one image, done by one worker in one go."""
+
+    image: ImageFile
+    width: int
+    height: int
+    pixels_sha256: str
+    cells: tuple[CellWork, ...]
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """What became of a cell: its new row if it has one, and its scores by metric."""
+
+    work: CellWork
+    row: Mapping[str, Any] | None
+    scores: Mapping[str, Mapping[str, Any]]
+    replaces: bool
+
+    @property
+    def failed(self) -> bool:
+        return self.row is not None and self.row["status"] != "ok"
+
+    @property
+    def failed_scores(self) -> int:
+        return sum(row["message"] is not None for row in self.scores.values())
+
+
+@dataclass
+class Seconds:
+    """Where a worker's time went."""
+
+    start: float = 0.0
+    read: float = 0.0
+    encode: float = 0.0
+    decode: float = 0.0
+    score: float = 0.0
+    total: float = 0.0
+
+    def add(self, other: Seconds) -> None:
+        for name, value in vars(other).items():
+            setattr(self, name, getattr(self, name) + value)
+
+
+@dataclass(frozen=True)
+class TaskResult:
+    """All cells of a task, and the time they took."""
+
+    cells: tuple[CellResult, ...]
+    seconds: Seconds = field(default_factory=Seconds)
