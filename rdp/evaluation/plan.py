@@ -31,7 +31,10 @@ _COLUMNS = (
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the user asks for: points with the identity of their encoders, metrics, and what is to be done again."""
+    """What the user asks for: points with the identity of their encoders, metrics, and what is to be done again.
+
+    Points that share an encoder stand side by side.
+    """
 
     points: tuple[OperatingPoint, ...]
     encoder_ids: Mapping[str, str]
@@ -105,16 +108,17 @@ def _missing(item: Inspected, wanted: Wanted, rows: Mapping[str, Mapping[str, An
     names = tuple(metric.name for metric in wanted.metrics)
     for point in wanted.points:
         row = rows.get(point.name)
+        encoder = wanted.encoder_ids[point.name]
         if row is None:
-            yield CellWork(point, names)
+            yield CellWork(point, encoder, names)
         elif point.name in wanted.redo or (row["status"] != OK and wanted.retry_failed):
             everything = tuple(dict.fromkeys([*names, *row["scored"]]))
-            yield CellWork(point, everything, replaces=True)
+            yield CellWork(point, encoder, everything, replaces=True)
         elif row["status"] == OK:
             _check_encoder(item, point, row["encoder_id"], wanted, run)
             lacking = tuple(name for name in names if name not in row["scored"])
             if lacking:
-                yield CellWork(point, lacking, KnownRow(row["file_sha256"], row["reconstruction_sha256"]))
+                yield CellWork(point, encoder, lacking, KnownRow(row["file_sha256"], row["reconstruction_sha256"]))
 
 
 def _check_sizes(item: Inspected, metrics: Sequence[MetricPlan]) -> None:

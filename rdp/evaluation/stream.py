@@ -40,6 +40,8 @@ class TaskStream:
         plan = self._plans[0]
         count = min(self._size(), len(self._cells))
         cells = [self._cells.popleft() for _ in range(count)]
+        while self._cells and self._cells[0].encoder_id == cells[-1].encoder_id:
+            cells.append(self._cells.popleft())
         if not self._cells:
             self._plans.popleft()
         return _task(plan, cells)

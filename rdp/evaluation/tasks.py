@@ -45,10 +45,12 @@ class KnownRow:
 class CellWork:
     """One cell to work on: encode it, or, where `known` is given, only score it.
 
-    `metrics` are the names of those to compute; `replaces` says that the run has a row of this key.
+    `encoder_id` says whose file it is: cells of one image that share it are done in one task, so that the file is made
+    once. `metrics` are the names of those to compute; `replaces` says that the run has a row of this key.
     """
 
     point: OperatingPoint
+    encoder_id: str
     metrics: tuple[str, ...]
     known: KnownRow | None = None
     replaces: bool = False

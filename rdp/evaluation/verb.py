@@ -103,7 +103,7 @@ def evaluate(
             inspected = inspect_images(files, pool, exif, writer.path, report)
             existing = ExistingRows(run.table(), {scores.metric: scores.columns for scores in run.score_sets()})
             _note_versions(existing, versions, report)
-            wanted = Wanted(tuple(points), encoder_ids, tuple(plans), redone, retry_failed)
+            wanted = Wanted(_by_encoder(points, encoder_ids), encoder_ids, tuple(plans), redone, retry_failed)
             missing_cells = plan_images(inspected, wanted, existing, str(writer.path))
             del existing
             writer.begin_session({**_environment(), "options": options})
@@ -121,6 +121,12 @@ def _check_codecs(points: Sequence[OperatingPoint]) -> tuple[dict[str, str], dic
         codec = create_codec(point)
         ids[point.name], versions[point.name] = codec.encoder_id, codec.version
     return ids, versions
+
+
+def _by_encoder(points: Sequence[OperatingPoint], ids: Mapping[str, str]) -> tuple[OperatingPoint, ...]:
+    """Points that share an encoder side by side, otherwise in the order given."""
+    order = {encoder: place for place, encoder in reversed(list(enumerate(ids[point.name] for point in points)))}
+    return tuple(sorted(points, key=lambda point: order[ids[point.name]]))
 
 
 def _listed(names: str | Iterable[str]) -> list[str]:
