@@ -27,7 +27,7 @@ from rdp.tables import Run, RunWriter, ScoreSet
 
 PROTOCOL_VERSION = 1
 KEEP = ("files", "reconstructions", "none")
-_PACKAGES = ("numpy", "pillow", "torch", "torchvision", "lpips", "piq", "pyarrow")
+_PACKAGES = ("numpy", "pillow", "torch", "torchvision", "lpips", "pyarrow")
 
 
 def evaluate(

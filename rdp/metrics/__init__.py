@@ -3,6 +3,23 @@
 from __future__ import annotations
 
 from rdp.metrics.base import Metric, MetricPlan, Prepared
-from rdp.metrics.registry import METRICS, create_metrics, metric_names, plan_metrics
+from rdp.metrics.registry import (
+    METRICS,
+    MetricDescription,
+    create_metrics,
+    describe_metrics,
+    metric_names,
+    plan_metrics,
+)
 
-__all__ = ["METRICS", "Metric", "MetricPlan", "Prepared", "create_metrics", "metric_names", "plan_metrics"]
+__all__ = [
+    "METRICS",
+    "Metric",
+    "MetricDescription",
+    "MetricPlan",
+    "Prepared",
+    "create_metrics",
+    "describe_metrics",
+    "metric_names",
+    "plan_metrics",
+]

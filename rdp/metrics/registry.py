@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rdp.columns import COLUMNS
+from rdp.columns import COLUMNS, Column
 from rdp.errors import SpecError, suggest
 from rdp.metrics.base import Metric, MetricPlan
-from rdp.weights import resolve_first
+from rdp.weights import find_entry, load_index, locate, resolve_first
 
 LPIPS_HEADS_SHA256 = {
     "alex": "df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0",
@@ -96,6 +96,33 @@ def create_metrics(names: Sequence[str], device: str = "cpu", index_path: Path |
     return [plan.create(device) for plan in plan_metrics(names, index_path)]
 
 
+@dataclass(frozen=True)
+class MetricDescription:
+    """What a list of metrics shows. `weights` are alternatives; `found` is the one on this machine (not verified)."""
+
+    name: str
+    columns: tuple[Column, ...]
+    least_side: int
+    weights: tuple[str, ...]
+    found: str | None
+
+    @property
+    def ready(self) -> bool:
+        """Whether the metric needs no weights, or finds some."""
+        return not self.weights or self.found is not None
+
+
+def describe_metrics(index_path: Path | None = None) -> list[MetricDescription]:
+    """Every metric for a list: loads no torch and does not read the weights, only looks whether they are there."""
+    index = load_index(index_path)
+    described = []
+    for name, entry in METRICS.items():
+        found = next((weights for weights in entry.weights if locate(find_entry(index, weights))), None)
+        columns = tuple(COLUMNS[column] for column in entry.columns)
+        described.append(MetricDescription(name, columns, entry.least_side, entry.weights, found))
+    return described
+
+
 def _plan(name: str, entry: MetricEntry, index_path: Path | None) -> MetricPlan:
     found = (
         (resolve_first(entry.weights, needed_by=f"metric {name!r}", index_path=index_path),) if entry.weights else ()
@@ -115,7 +142,10 @@ for _name, _line in {
     "ms_ssim_y": _entry("ssim:MsSsim", "ms_ssim_y", "ms_ssim_y_db", settings=_ms_ssim_settings("luma"), least_side=161),
     "lpips_alex": _lpips("alex", 31, "alexnet"),
     "lpips_vgg": _lpips("vgg", 16, "vgg16"),
-    "lpips_squeeze": _lpips("squeeze", 7, "squeezenet1_1", "squeezenet1_1_features_fp16"),
+    "lpips_squeeze": _lpips("squeeze", 17, "squeezenet1_1", "squeezenet1_1_features_fp16"),
+    "haarpsi": _entry(
+        "haarpsi:HaarPsi", "haarpsi", settings={"channels": "yiq", "scales": 3, "c": 30.0, "alpha": 4.2}, least_side=16
+    ),
     "histogram_kl": _entry(
         "histogram:HistogramKl",
         "histogram_kl",

@@ -14,12 +14,15 @@ from rdp.weights.local import (
     sha256_of,
     verify,
 )
+from rdp.weights.status import WeightsStatus, list_weights, verify_weights
 
 __all__ = [
     "WeightsEntry",
     "WeightsFile",
+    "WeightsStatus",
     "cache_folder",
     "find_entry",
+    "list_weights",
     "load_index",
     "locate",
     "pretrained_folder",
@@ -29,4 +32,5 @@ __all__ = [
     "search_folders",
     "sha256_of",
     "verify",
+    "verify_weights",
 ]

@@ -69,6 +69,8 @@ def _download(entry: WeightsEntry, target: Path, progress: Progress | None, time
                 + ways_to_get(entry).rpartition(", or ")[2]
             )
         try:
+            # A temporary file is private; weights in a shared folder are for everyone.
+            partial.chmod(0o644)
             partial.replace(target)
         except OSError as error:
             raise _disk_error(entry, target.parent, error) from error
@@ -92,8 +94,8 @@ def _receive(entry: WeightsEntry, file: BinaryIO, progress: Progress | None, tim
         raise _network_error(entry, str(error.reason)) from error
     except TimeoutError as error:
         raise _network_error(entry, f"nothing came for {timeout_s:g} s") from error
-    except (http.client.HTTPException, ConnectionError) as error:
-        raise _network_error(entry, f"the connection broke ({type(error).__name__})") from error
+    except (http.client.HTTPException, OSError) as error:
+        raise _network_error(entry, f"the connection broke ({error or type(error).__name__})") from error
     expected = total if total is not None else entry.size
     if expected is not None and received != expected:
         raise _wrong_length(entry, received, expected)

@@ -1,0 +1,41 @@
+"""`rdp metrics` on the command line."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from rdp.cli.metrics import metrics_command
+from rdp.metrics import METRICS
+
+app = typer.Typer()
+app.command()(metrics_command)
+
+
+@pytest.fixture(autouse=True)
+def no_weights(tmp_path, monkeypatch):
+    monkeypatch.setenv("RDP_HOME", str(tmp_path))
+    monkeypatch.delenv("RDP_WEIGHTS", raising=False)
+
+
+def test_the_table_names_every_metric_and_says_what_is_missing():
+    result = CliRunner().invoke(app, [])
+    assert result.exit_code == 0
+    for name, entry in METRICS.items():
+        assert name in result.stdout
+        assert all(column in result.stdout for column in entry.columns)
+    assert "alexnet (missing)" in result.stdout
+    assert "rdp weights fetch" in result.stderr
+
+
+def test_json_prints_one_document_with_everything():
+    result = CliRunner().invoke(app, ["--json"])
+    metrics = {metric["name"]: metric for metric in json.loads(result.stdout)["metrics"]}
+    assert set(metrics) == set(METRICS)
+    assert metrics["ms_ssim"]["least_side"] == 161
+    assert metrics["psnr"]["columns"][0]["unit"] == "dB"
+    assert metrics["mse"]["ready"] is True
+    assert (metrics["lpips_vgg"]["ready"], metrics["lpips_vgg"]["weights"]) == (False, ["vgg16"])
