@@ -2,7 +2,7 @@
 
     .venv/bin/python benchmarks/evaluate_overhead.py [--images ../shared/data/kodak] [--jobs 2]
 
-24 images x 10 WebP qualities with MSE, PSNR and MS-SSIM. Overhead per worker = (wall time x workers - encode - decode -
+24 images x 10 WebP qualities with MSE, PSNR and MS-SSIM. Overhead a worker = (wall time x workers - encode - decode -
 score - start-up) / (encode + decode + score), where wall time runs from the first task to the last row committed and the
 start-up of the workers (spawning, importing torch) is measured apart: it is the part of the wall time before a worker
 reports that its metrics are made. Target: under 15 %. Then the peak memory of a worker over 24 and over 240 images.
@@ -58,7 +58,7 @@ def memory(images: Path, folder: Path) -> None:
         done = subprocess.run(words, check=True, capture_output=True, text=True)
         peaks.append([int(kilobytes) / 1024 for kilobytes in done.stdout.split()])
         print(
-            f"{copies * len(paths)} images: peak memory {peaks[-1][0]:.0f} MiB (main), {peaks[-1][1]:.0f} MiB (largest worker)"
+            f"{copies * len(paths)} images: peak memory {peaks[-1][0]:.0f} MiB (main), {peaks[-1][1]:.0f} MiB (worker)"
         )
     ratios = [after / before for before, after in zip(*peaks, strict=True)]
     print(f"    ratio with ten times the images: main {ratios[0]:.2f}, worker {ratios[1]:.2f}")

@@ -11,7 +11,7 @@ import pytest
 from rdp.codecs import Codec, create_codec, load_tools, parse_points
 from rdp.errors import CodecError, DependencyError, FormatError, SpecError
 
-SCRIPT = '''
+SCRIPT = """
 import sys, time
 from PIL import Image
 side, source, target, quality = sys.argv[1:5]
@@ -27,7 +27,7 @@ elif quality == "16":
     open(target, "w").write("no image")
 else:
     Image.open(source).save(target)
-'''
+"""
 
 
 def describe(folder: Path, body: str) -> Path:
@@ -105,18 +105,20 @@ def test_a_decoder_that_writes_no_image_is_noticed(tools: Path, picture) -> None
 
 def test_a_program_that_is_not_there_is_said_before_anything_is_encoded(tmp_path: Path) -> None:
     path = describe(
-        tmp_path, '[tools.t]\nencode = ["no-such-program", "{input}", "{output}"]\ndecode = ["cp", "{input}", "{output}"]'
+        tmp_path,
+        '[tools.t]\nencode = ["no-such-program", "{input}", "{output}"]\ndecode = ["cp", "{input}", "{output}"]',
     )
     with pytest.raises(DependencyError, match="no-such-program"):
         codec(path, "external:tool=t")
 
 
 def test_arguments_reach_the_program_without_a_shell(tmp_path: Path, picture) -> None:
+    code = "import sys; open(sys.argv[1], 'w').write(sys.argv[2])"
     path = describe(
         tmp_path,
         f"""
 [tools.t]
-encode = ["{sys.executable}", "-c", "import sys; open(sys.argv[1], 'w').write(sys.argv[2])", "{{output}}", "{{text}}", "{{input}}"]
+encode = ["{sys.executable}", "-c", "{code}", "{{output}}", "{{text}}", "{{input}}"]
 decode = ["cp", "{{input}}", "{{output}}"]
 [tools.t.keys.text]
 kind = "text"
@@ -135,7 +137,8 @@ def test_the_identity_changes_with_the_command_and_the_program(tmp_path: Path) -
         (folder / "tool").write_text(f"#!/bin/sh\n# {program}\ncp $1 $2\n")
         (folder / "tool").chmod(0o755)
         for extra in ("", ', "-x"'):
-            body = f'[tools.t]\nencode = ["tool", "{{input}}", "{{output}}"{extra}]\ndecode = ["tool", "{{input}}", "{{output}}"]'
+            command = '["tool", "{input}", "{output}"'
+            body = f"[tools.t]\nencode = {command}{extra}]\ndecode = {command}]"
             ids.add(codec(describe(folder, body), "external:tool=t").encoder_id)
     assert len(ids) == 4
 
@@ -157,7 +160,7 @@ REFUSED = {
     f"[tools.t]\n{COMMANDS}suffix = 'jxl'": "not a suffix",
     f"[tools.t]\n{COMMANDS}[tools.t.keys.q]\nkind = 'number'": "it takes integer",
     f"[tools.t]\n{COMMANDS}[tools.t.keys.q]\nkind = 'choice'": "choices",
-    f"[tools.t]\n{COMMANDS}[tools.t.keys.q]\nkind = 'integer'\ndefault = 3\nmaximum = 2": "it takes a whole number, 2 or less",
+    f"[tools.t]\n{COMMANDS}[tools.t.keys.q]\nkind = 'integer'\ndefault = 3\nmaximum = 2": "whole number, 2 or less",
     f"[tools.t]\n{COMMANDS}[tools.t.keys.input]\nkind = 'text'": "other than tool, input",
 }
 

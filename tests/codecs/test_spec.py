@@ -68,7 +68,7 @@ def test_several_specs_keep_their_order_and_repeats_count_once() -> None:
 
 
 def test_quotes_protect_a_value() -> None:
-    assert names("external:tool=tool,text=\"a,b|c=d..e\"") == [
+    assert names('external:tool=tool,text="a,b|c=d..e"') == [
         'external:tool=tool,text="a,b|c=d..e",number=1,count=3,flag=false'
     ]
     assert names("external:tool=tool,text='say \"hi\"'") == [
@@ -129,7 +129,9 @@ numbers = st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**6),
 
 
 @given(st.text(max_size=12), numbers, st.integers(-1000, 1000), st.booleans())
-def test_the_canonical_name_of_a_point_is_a_spec_of_that_point(text: str, number: Decimal, count: int, flag: bool) -> None:
+def test_the_canonical_name_of_a_point_is_a_spec_of_that_point(
+    text: str, number: Decimal, count: int, flag: bool
+) -> None:
     written = f"external:tool=tool,text={_quoted(text)},number={number},count={count},flag={spell(flag)}"
     point = parse_point(written, {"tool": TOOL})
     assert point.get("text") == text

@@ -89,9 +89,7 @@ def test_a_decoder_that_fails_is_a_failed_row(how: str, words: str, photos: Path
 
 def test_the_command_ends_with_code_1_and_a_count(photos: Path, tmp_path: Path) -> None:
     tool = tmp_path / "t.toml"
-    tool.write_text(
-        '[tools.t]\nencode = ["cp", "{input}", "{output}"]\ndecode = ["false", "{input}", "{output}"]\n'
-    )
+    tool.write_text('[tools.t]\nencode = ["cp", "{input}", "{output}"]\ndecode = ["false", "{input}", "{output}"]\n')
     done = command("evaluate", photos, "--codec", "external:tool=t", "--codec", "png", "--codec-file", tool,
                    "--out", tmp_path / "run")  # fmt: skip
     assert done.returncode == 1
@@ -110,7 +108,9 @@ def small_disk(tmp_path: Path):
     """A file system of 600 kB, where this machine lets us mount one."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", folder], check=False, capture_output=True)
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", folder], check=False, capture_output=True
+    )
     if done.returncode:
         pytest.skip("cannot mount a small file system here (needs root)")
     yield folder
@@ -122,7 +122,18 @@ def test_a_full_disk_ends_the_run_with_all_committed_rows_kept(small_disk: Path,
     folder.mkdir()
     for k in range(8):
         write_png(folder / f"{k}.png", picture(256, 256))
-    arguments = ("evaluate", folder, "--codec", "png:level=0|1", "--metric", "mse", "--out", small_disk / "run", "--jobs", "1")
+    arguments = (
+        "evaluate",
+        folder,
+        "--codec",
+        "png:level=0|1",
+        "--metric",
+        "mse",
+        "--out",
+        small_disk / "run",
+        "--jobs",
+        "1",
+    )
     done = command(*arguments)
     assert done.returncode == 2, done.stderr
     assert "no space left" in done.stderr and "rows committed so far are kept" in done.stderr
@@ -144,7 +155,18 @@ def test_a_folder_that_cannot_be_written_says_so(photos: Path) -> None:
 
 
 def start(photos: Path, out: Path) -> subprocess.Popen[str]:
-    words = ["evaluate", photos, "--codec", "webp:quality=0..60..2", "--codec", "png:level=0..9", "--out", out, "--jobs", "2"]
+    words = [
+        "evaluate",
+        photos,
+        "--codec",
+        "webp:quality=0..60..2",
+        "--codec",
+        "png:level=0..9",
+        "--out",
+        out,
+        "--jobs",
+        "2",
+    ]
     return subprocess.Popen(
         [sys.executable, "-m", "rdp", *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         start_new_session=True,
@@ -162,14 +184,16 @@ def many_photos(tmp_path: Path, picture) -> Path:
 
 def stable(run: Path):
     frame = rdp.open_run(run).to_pandas()
-    return frame[["dataset", "image", "point", "nbytes", "file_sha256", "reconstruction_sha256", "status", "mse", "psnr"]]
+    return frame[
+        ["dataset", "image", "point", "nbytes", "file_sha256", "reconstruction_sha256", "status", "mse", "psnr"]
+    ]
 
 
 @pytest.mark.slow
 def test_a_run_killed_at_random_moments_and_resumed_equals_one_that_was_not(many_photos: Path, tmp_path: Path) -> None:
     whole, pieces = tmp_path / "whole", tmp_path / "pieces"
     process = start(many_photos, whole)
-    output, errors = process.communicate()
+    _, errors = process.communicate()
     assert process.returncode == 0, errors
     rng = np.random.default_rng()
     kills = 0
