@@ -36,7 +36,9 @@ def _smooth_image(rng: np.random.Generator, height: int, width: int) -> np.ndarr
     """A picture with large and small structure (uint8, (H, W, 3)): noise alone is no image to a codec."""
     y, x = np.mgrid[0:height, 0:width]
     planes = [
-        128 + 80 * np.sin(x / (7 + 5 * c) + rng.uniform(0, 6)) * np.cos(y / (11 + 3 * c)) + rng.normal(0, 6, (height, width))
+        128
+        + 80 * np.sin(x / (7 + 5 * c) + rng.uniform(0, 6)) * np.cos(y / (11 + 3 * c))
+        + rng.normal(0, 6, (height, width))
         for c in range(3)
     ]
     return np.clip(np.stack(planes, axis=-1), 0, 255).astype(np.uint8)

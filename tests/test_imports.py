@@ -23,7 +23,18 @@ ALLOWED: dict[str, set[str]] = {
     "codecs": {"errors", "columns", "images", "execution", "weights"},
     "evaluation": {"errors", "columns", "images", "execution", "weights", "tables", "metrics", "codecs"},
     "selection": {"errors", "columns", "images", "execution", "weights", "tables"},
-    "report": {"errors", "columns", "images", "execution", "weights", "tables", "metrics", "codecs", "evaluation", "selection"},
+    "report": {
+        "errors",
+        "columns",
+        "images",
+        "execution",
+        "weights",
+        "tables",
+        "metrics",
+        "codecs",
+        "evaluation",
+        "selection",
+    },
 }
 ALLOWED["cli"] = {*ALLOWED, "cli"}
 TOP = {"__init__", "__main__"}
@@ -75,7 +86,20 @@ def loaded_by(statement: str) -> set[str]:
     return set(done.stdout.split())
 
 
-HEAVY = {"torch", "pandas", "pyarrow", "numpy", "scipy", "matplotlib", "ortools", "pulp", "PIL", "lpips", "piq", "skimage"}
+HEAVY = {
+    "torch",
+    "pandas",
+    "pyarrow",
+    "numpy",
+    "scipy",
+    "matplotlib",
+    "ortools",
+    "pulp",
+    "PIL",
+    "lpips",
+    "piq",
+    "skimage",
+}
 
 
 def test_importing_rdp_loads_nothing_heavy() -> None:
@@ -92,7 +116,9 @@ def test_selecting_never_loads_torch_or_pandas() -> None:
 
 
 def test_listing_registries_loads_no_implementation() -> None:
-    loaded = loaded_by("from rdp.codecs import family_names; from rdp.metrics import metric_names; family_names(), metric_names()")
+    loaded = loaded_by(
+        "from rdp.codecs import family_names; from rdp.metrics import metric_names; family_names(), metric_names()"
+    )
     assert not loaded & HEAVY
 
 

@@ -95,7 +95,7 @@ def test_leaving_by_an_exception_stops_the_workers(tasks, tmp_path: Path) -> Non
 
 
 def test_workers_die_with_a_main_process_that_is_killed(tasks, tmp_path: Path) -> None:
-    """kill -9 leaves no time to stop workers; they notice by themselves."""
+    """Kill -9 leaves no time to stop workers; they notice by themselves."""
     script = tmp_path / "script.py"
     script.write_text(
         "import pool_tasks\nfrom rdp.execution import WorkerPool\n"

@@ -1,0 +1,73 @@
+"""The canonical form: dominance, folding, budgets that every selection meets."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rdp.selection import Problem
+from rdp.selection.check import excess
+from rdp.selection.linear import dominated, linear_form
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    st.integers(1, 4).flatmap(
+        lambda points: st.lists(
+            st.lists(st.integers(0, 2), min_size=points, max_size=points), min_size=1, max_size=3
+        ).map(np.array)
+    )
+)
+def test_a_cell_is_dominated_exactly_when_another_beats_it_or_an_earlier_one_equals_it(values: np.ndarray) -> None:
+    cells = values[:, None, :].astype(float)
+    result = dominated(cells, np.ones((1, values.shape[1]), dtype=bool))[0]
+    for j in range(values.shape[1]):
+        column = values[:, j]
+        expected = any(
+            (values[:, k] <= column).all() and ((values[:, k] < column).any() or k < j)
+            for k in range(values.shape[1])
+            if k != j
+        )
+        assert result[j] == expected
+
+
+def test_a_cell_that_is_not_allowed_dominates_nothing() -> None:
+    values = np.array([[[1.0, 2.0]]])
+    assert dominated(values, np.array([[False, True]])).tolist() == [[False, False]]
+
+
+def test_dropping_dominated_cells_keeps_the_optimum_and_the_form_counts_as_the_problem_does(
+    random_problem: Callable[[int], Problem],
+    exhaustive: Callable[[Problem], tuple[float | None, list[tuple[int, ...]]]],
+) -> None:
+    for seed in range(300):
+        problem = random_problem(seed)
+        best, _ = exhaustive(problem)
+        form = linear_form(problem)
+        sign = 1.0 if problem.goal == "minimize" else -1.0
+        found = []
+        for choice in itertools.product(*[np.flatnonzero(row).tolist() for row in form.allowed]):
+            picked = np.array(choice)
+            cost = form.offset + form.cost_of(picked)
+            assert abs(cost - sign * problem.objective.average(picked)) <= 1e-12, seed
+            within = all(excess_k <= 0 for excess_k in excess(problem, picked))
+            rows = range(len(picked))
+            fits = all(row[rows, picked].sum() <= b for row, b in zip(form.coefficients, form.budgets, strict=True))
+            assert fits or not within, seed  # no feasible selection is lost
+            if within:
+                found.append(cost)
+        assert (best is None) == (not found), seed
+        if best is not None:
+            assert abs(min(found) - sign * best) <= 1e-12, seed
+
+
+def test_a_budget_that_every_selection_meets_is_left_out() -> None:
+    columns = {"mse": [[1.0, 2.0]], "bpp": [[0.3, 0.1]], "psnr": [[30.0, 28.0]]}
+    problem = Problem.from_arrays(columns, minimize="mse", at_most={"bpp": 0.3}, at_least={"psnr": 28.0})
+    assert linear_form(problem).rows == ()
+    tighter = Problem.from_arrays(columns, minimize="mse", at_most={"bpp": 0.29}, at_least={"psnr": 28.0})
+    assert linear_form(tighter).rows == (0,)
