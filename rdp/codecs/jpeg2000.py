@@ -18,7 +18,7 @@ _MAX_RESOLUTIONS = 6
 
 
 class Jpeg2000(PillowCodec):
-    """OpenJPEG with the irreversible 9/7 wavelet, or the reversible 5/3.
+    """OpenJPEG with the colour transform and the irreversible 9/7 wavelet, or the reversible transform and 5/3.
 
     `rate` is what the encoder is asked for, in bit/pixel of the original; OpenJPEG takes the compression ratio
     24/rate, keeps below it and counts without some headers, so the `bpp` of a row is measured and may differ a little.
@@ -48,7 +48,8 @@ class Jpeg2000(PillowCodec):
             layer = {"quality_mode": "rates", "quality_layers": [_BITS_PER_PIXEL / float(rate)]}
         else:
             layer = {"quality_mode": "dB", "quality_layers": [float(psnr or 0)]}
-        return {**layer, "irreversible": bool(self.point.get("irreversible"))}
+        # Pillow leaves the colour transform off unless told otherwise, which costs 2.5 to 3 dB at 0.4 bit/pixel on Kodak.
+        return {**layer, "irreversible": bool(self.point.get("irreversible")), "mct": 1}
 
     def _options_for(self, image: np.ndarray[Any, Any]) -> dict[str, Any]:
         # OpenJPEG refuses more resolutions than the shorter side can be halved.

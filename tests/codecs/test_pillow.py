@@ -92,6 +92,15 @@ def test_jpeg2000_comes_near_the_rate_or_the_error_asked_for() -> None:
     assert psnr(image, codec.decode(codec.encode(image))) == pytest.approx(35, abs=1)
 
 
+@pytest.mark.parametrize(("irreversible", "kernel"), [("true", 0), ("false", 1)])
+def test_jpeg2000_transforms_colours_and_uses_the_wavelet_asked_for(irreversible: str, kernel: int, picture) -> None:
+    """Read off the COD marker: without the colour transform JPEG 2000 loses dBs, silently."""
+    data = create_codec(parse_point(f"jpeg2000:rate=2,irreversible={irreversible}")).encode(picture(64, 64))
+    cod = data[data.index(b"\xff\x52") + 4 :]
+    colour_transform, wavelet = cod[4], cod[9]
+    assert colour_transform == 1 and wavelet == kernel
+
+
 @pytest.mark.parametrize("spec", POINTS)
 @pytest.mark.parametrize("damage", ["empty", "text", "cut"])
 def test_what_is_no_file_of_the_format_is_refused(spec: str, damage: str, picture) -> None:
