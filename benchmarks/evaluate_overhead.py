@@ -3,9 +3,9 @@
     .venv/bin/python benchmarks/evaluate_overhead.py [--images ../shared/data/kodak] [--jobs 2]
 
 24 images x 10 WebP qualities with MSE, PSNR and MS-SSIM. Overhead a worker = (wall time x workers - encode - decode -
-score - start-up) / (encode + decode + score), where wall time runs from the first task to the last row committed and the
-start-up of the workers (spawning, importing torch) is measured apart: it is the part of the wall time before a worker
-reports that its metrics are made. Target: under 15 %. Then the peak memory of a worker over 24 and over 240 images.
+score - start-up) / (encode + decode + score), where wall time runs from the first task to the last row committed, and
+start-up is the time that workers need to import and make their metrics. Target: under 15 %. Then the peak memory of the
+main process and of a worker over 24 and over 240 images.
 """
 
 from __future__ import annotations
