@@ -45,14 +45,14 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-app.command("evaluate")(evaluate_command)
-app.command("solve")(solve_command)
-app.command("report")(report_command)
-app.add_typer(table_app, name="table")
-app.add_typer(weights_app, name="weights")
-app.command("codecs")(codecs_command)
-app.command("metrics")(metrics_command)
-app.command("samples")(samples_command)
+app.command("evaluate", short_help="Images and operating points into a table of rows.")(evaluate_command)
+app.command("solve", short_help="One operating point for every image, provably.")(solve_command)
+app.command("report", short_help="Tables and figure of a selection.")(report_command)
+app.add_typer(table_app, name="table", short_help="Show or export rows.")
+app.add_typer(weights_app, name="weights", short_help="Network weights: where they are, verified.")
+app.command("codecs", short_help="Codec families and their keys; what a spec means.")(codecs_command)
+app.command("metrics", short_help="Metrics, their columns and weights.")(metrics_command)
+app.command("samples", short_help="Six photographs to try things on.")(samples_command)
 
 
 def _show_version(wanted: bool) -> None:

@@ -79,7 +79,8 @@ def _make_bar() -> Progress:
         MofNCompleteColumn(),
         TextColumn("{task.fields[speed]}"),
         TimeElapsedColumn(),
-        TextColumn("left"),
+        TextColumn("·"),
         TimeRemainingColumn(),
+        TextColumn("left"),
         console=Console(stderr=True),
     )
