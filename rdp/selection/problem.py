@@ -1,8 +1,8 @@
 """The selection problem as arrays: which operating point for which image, what to optimise, what to bound.
 
 Everything is float64 and in canonical order (images by dataset and name, points in natural order), so that the answer
-does not depend on the order of a table's rows. `rdp.selection.builder` makes problems from tables; `Problem.from_arrays`
-makes them from NumPy arrays.
+does not depend on the order of a table's rows. `rdp.selection.builder` makes problems from tables, and
+`Problem.from_arrays` from NumPy arrays.
 """
 
 from __future__ import annotations

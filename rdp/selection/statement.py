@@ -28,6 +28,7 @@ class Statement:
 
     Budgets are (column, value) maps. `points` are patterns in the order in which they apply, `fix` maps an image to
     its point, `forbid` holds (image pattern, point pattern) pairs, `cap` the largest value that counts of a column.
+    `columns` maps names of rdp to those of the source, and is kept so that the same table can be read again.
     """
 
     minimize: str | None = None
@@ -41,6 +42,7 @@ class Statement:
     fix: Mapping[str, str] | tuple[str, ...] = field(default_factory=dict)
     forbid: tuple[tuple[str, str] | str, ...] = ()
     cap: Mapping[str, float] = field(default_factory=dict)
+    columns: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -57,6 +59,7 @@ class Statement:
         fix: Mapping[str, str] | Sequence[str] | None = None,
         forbid: Sequence[tuple[str, str] | str] | None = None,
         cap: Mapping[str, float] | None = None,
+        columns: Mapping[str, str] | None = None,
     ) -> Statement:
         """A checked statement; raises `SpecError` that names the argument (`rdp solve` calls it `--at-most` etc.)."""
         if (minimize is None) == (maximize is None):
@@ -70,9 +73,10 @@ class Statement:
             each_at_most=_numbers("each_at_most", each_at_most),
             each_at_least=_numbers("each_at_least", each_at_least),
             points=_texts("points", points),
-            fix=dict(fix) if isinstance(fix, Mapping) else _texts("fix", fix),
+            fix=dict(fix or {}) if fix is None or isinstance(fix, Mapping) else _texts("fix", fix),
             forbid=_pairs(forbid),
             cap=_numbers("cap", cap),
+            columns=dict(columns or {}),
         )
 
     @property
@@ -88,16 +92,12 @@ class Statement:
     @property
     def budgets(self) -> tuple[tuple[str, Sense, float], ...]:
         """(column, sense, budget) of every averaged constraint, in canonical order."""
-        upper = [(column, cast(Sense, "at_most"), value) for column, value in self.at_most.items()]
-        lower = [(column, cast(Sense, "at_least"), value) for column, value in self.at_least.items()]
-        return tuple(sorted(upper + lower))
+        return _both_sides(self.at_most, self.at_least)
 
     @property
     def image_bounds(self) -> tuple[tuple[str, Sense, float], ...]:
         """(column, sense, bound) of every bound on each image, in canonical order."""
-        upper = [(column, cast(Sense, "at_most"), value) for column, value in self.each_at_most.items()]
-        lower = [(column, cast(Sense, "at_least"), value) for column, value in self.each_at_least.items()]
-        return tuple(sorted(upper + lower))
+        return _both_sides(self.each_at_most, self.each_at_least)
 
     @property
     def used_columns(self) -> tuple[str, ...]:
@@ -145,16 +145,22 @@ class Statement:
         return cls.of(**words)
 
 
+def _both_sides(upper: Mapping[str, float], lower: Mapping[str, float]) -> tuple[tuple[str, Sense, float], ...]:
+    sides: list[tuple[str, Sense, float]] = [(column, "at_most", value) for column, value in upper.items()]
+    sides += [(column, "at_least", value) for column, value in lower.items()]
+    return tuple(sorted(sides))
+
+
 def _numbers(argument: str, given: Mapping[str, float] | None) -> dict[str, float]:
     """The map with finite floats, sorted by column."""
     if given is None:
         return {}
     if not isinstance(given, Mapping):
         raise SpecError(f"{argument} must map columns to numbers, such as {{'bpp': 0.25}}, not {given!r}")
-    out = {}
+    out: dict[str, float] = {}
     for column in sorted(given):
-        value = given[column]
-        if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value):
+        value: Any = given[column]
+        if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(float(value)):
             raise SpecError(f"{argument} {column}: {value!r} is not a finite number")
         out[column] = float(value)
     return out

@@ -192,7 +192,9 @@ def test_a_fixed_choice_that_is_forbidden_or_out_of_bounds_is_named(table: CellT
     assert "a.png: it is fixed to 'avif:quality=50', which is left out, forbidden" in selection.explanation
 
 
-@pytest.mark.parametrize(("value", "text"), [(0.1333333333, "0.133334"), (0.25, "0.25"), (123456.7, "123457"), (0, "0")])
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.1333333333, "0.133334"), (0.25, "0.25"), (123456.7, "123457"), (0, "0")]
+)
 def test_attainable_values_are_rounded_to_the_feasible_side(value: float, text: str) -> None:
     assert safe(value, "at_most") == text
     assert float(safe(value, "at_least")) <= value

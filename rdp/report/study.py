@@ -1,0 +1,172 @@
+"""What a report is about: a table, the selections made from it, and what each is measured against."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+
+from rdp.errors import SpecError, TableError
+from rdp.report.averages import Average, Cells, make_cells, report_averages
+from rdp.report.names import ShortNames, shorten
+from rdp.selection import Selection, load_selection
+from rdp.selection.baselines import Baseline, best_single_point, time_shared_mixture
+from rdp.selection.grid import make_grid
+from rdp.selection.problem import IntArray, weighted_mean
+from rdp.tables import CellTable
+
+Given: TypeAlias = "Selection | str | os.PathLike[str]"
+Selections: TypeAlias = "Given | Sequence[Given] | Mapping[str, Given]"
+
+SAME = 1e-9
+"""Averages recomputed from the table may differ from the selection's by this part."""
+
+
+@dataclass(frozen=True, eq=False)
+class Share:
+    """A probability and the choice (N,) of the table's point numbers that has it."""
+
+    share: float
+    choice: IntArray
+
+
+@dataclass(frozen=True, eq=False)
+class Reported:
+    """One selection under its name, and its baselines; `mixture` is None without a selection."""
+
+    name: str
+    selection: Selection
+    single: Baseline
+    mixture: Baseline | None
+    numbers: IntArray
+    """The table's number of each of the problem's points."""
+
+    @property
+    def own(self) -> tuple[Share, ...]:
+        """The selection itself, as one choice of the table's point numbers; empty without one."""
+        choice = self.selection.choice
+        return () if choice is None else (Share(1.0, self.numbers[choice]),)
+
+    def shares(self, baseline: Baseline | None) -> tuple[Share, ...]:
+        """A baseline as choices of the table's point numbers."""
+        parts = () if baseline is None else baseline.parts
+        return tuple(Share(part.share, self.numbers[part.choice]) for part in parts)
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """Everything that the tables, the text and the figure of a report are made from."""
+
+    cells: Cells
+    names: ShortNames
+    averages: tuple[Average, ...]
+    selections: tuple[Reported, ...]
+    title: str
+
+    @property
+    def source(self) -> str:
+        """How messages and the report name the table."""
+        return self.cells.grid.table.source
+
+    @property
+    def points(self) -> tuple[str, ...]:
+        """All points of the table, in natural order."""
+        return self.cells.grid.points
+
+    @property
+    def images_of(self) -> IntArray:
+        """Number of images (M,) that have each point."""
+        return np.asarray(self.cells.present.sum(axis=0), dtype=np.int64)
+
+    @property
+    def complete(self) -> list[bool]:
+        """Whether every image has the point, for each point."""
+        return [bool(count == self.cells.grid.shape[0]) for count in self.images_of]
+
+    def value(self, average: Average, shares: Sequence[Share]) -> float:
+        """The number shown for a selection or a baseline; NaN for none."""
+        if not shares:
+            return math.nan
+        return average.of(math.fsum(s.share * self.cells.average(average, s.choice) for s in shares))
+
+
+def make_study(table: CellTable, given: Selections, columns: Sequence[str] | None, title: str | None) -> Study:
+    """Load and check the selections, and find their baselines.
+
+    Raises `TableError` for a selection that is not of this table, and `SpecError` when there is none.
+    """
+    named = _named(given)
+    cells = make_cells(make_grid(table))
+    reported = []
+    for name, one in named.items():
+        selection = one if isinstance(one, Selection) else load_selection(Path(one), table)
+        _check_belongs(selection, cells, name)
+        reported.append(_reported(name, selection, cells))
+    averages = report_averages(cells, [r.selection for r in reported], columns)
+    heading = title or f"Operating points and selection: {Path(table.source).name}"
+    return Study(cells, shorten(cells.grid.points), averages, tuple(reported), heading)
+
+
+def _named(given: Selections) -> dict[str, Given]:
+    """Selections by name: that of a mapping, the stem of a file, else `selection`, numbered where there are several."""
+    if isinstance(given, Mapping):
+        named = dict(given)
+    else:
+        listed = [given] if isinstance(given, (Selection, str, os.PathLike)) else list(given)
+        stems = [Path(one).stem if not isinstance(one, Selection) else "selection" for one in listed]
+        if len(set(stems)) < len(stems):
+            stems = [
+                f"{Path(one).parent.name}/{stem}" if not isinstance(one, Selection) and Path(one).parent.name else stem
+                for one, stem in zip(listed, stems, strict=True)
+            ]
+        if len(set(stems)) < len(stems):
+            stems = [f"{stem} {k + 1}" for k, stem in enumerate(stems)]
+        named = dict(zip(stems, listed, strict=True))
+    if not named:
+        raise SpecError("no selection: give at least one, or the path of a selection.json")
+    return named
+
+
+def _check_belongs(selection: Selection, cells: Cells, name: str) -> None:
+    """Raise `TableError` unless the selection is of the table's images and points, with the same averages."""
+    problem, grid = selection.problem, cells.grid
+    source = grid.table.source
+    if (problem.datasets, problem.images) != (grid.datasets, grid.images):
+        raise TableError(
+            f"selection {name!r} is of {len(problem.images)} images of {problem.source}, and {source} has "
+            f"{len(grid.images)}, not the same ones: give the table that it was solved on, or solve again"
+        )
+    missing = [point for point in problem.points if point not in grid.points]
+    if missing:
+        raise TableError(f"selection {name!r} is of another table: {source} has no point {missing[0]!r}; solve again")
+    if selection.choice is None:
+        return
+    rows = np.arange(len(problem.images))
+    numbers = _numbers(problem.points, grid.points)[selection.choice]
+    for column in problem.statement.used_columns:
+        grid.table.require((column,))
+        values = grid.values(column)[rows, numbers]
+        average = weighted_mean(
+            np.minimum(values, problem.statement.cap.get(column, np.inf)), problem.terms[column].weights
+        )
+        if not math.isclose(average, selection.averages[column], rel_tol=SAME):
+            raise TableError(
+                f"selection {name!r} is of another table: its average {column} is {selection.averages[column]:.9g}, "
+                f"and {average:.9g} in {source}; solve again"
+            )
+
+
+def _reported(name: str, selection: Selection, cells: Cells) -> Reported:
+    problem = selection.problem
+    mixture = time_shared_mixture(problem, selection.averages) if selection.found else None
+    return Reported(name, selection, best_single_point(problem), mixture, _numbers(problem.points, cells.grid.points))
+
+
+def _numbers(points: Sequence[str], of: Sequence[str]) -> IntArray:
+    number = {point: k for k, point in enumerate(of)}
+    return np.array([number[point] for point in points], dtype=np.int64)

@@ -1,0 +1,113 @@
+"""A `Selection` from a checked answer: objective, bound, averages, budgets and prices, in the user's units."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from rdp.selection.check import CheckedAnswer
+from rdp.selection.linear import LinearForm
+from rdp.selection.problem import FloatArray, IntArray, Problem
+from rdp.selection.relaxation import Relaxation, price_sentence
+from rdp.selection.result import Budget, Selection, make_budget, relative_gap
+from rdp.selection.status import Status
+
+
+def _prices(problem: Problem, form: LinearForm, relaxation: Relaxation) -> list[float | None]:
+    """One price a constraint of the problem; constraints that every selection meets are worth nothing."""
+    if relaxation.prices is None:
+        return [0.0 if k not in form.rows else None for k in range(len(problem.constraints))]
+    prices: list[float | None] = [0.0] * len(problem.constraints)
+    for row, price in zip(form.rows, relaxation.prices.tolist(), strict=True):
+        prices[row] = price
+    return prices
+
+
+def _budgets(problem: Problem, choice: IntArray | None, prices: Sequence[float | None]) -> tuple[Budget, ...]:
+    return tuple(
+        make_budget(constraint, choice, price, price_sentence(problem, constraint, price))
+        for constraint, price in zip(problem.constraints, prices, strict=True)
+    )
+
+
+def found(
+    problem: Problem,
+    form: LinearForm,
+    relaxation: Relaxation,
+    answer: CheckedAnswer,
+    name: str,
+    gap: float,
+    elapsed_s: float,
+) -> Selection:
+    """The selection of an answer that has a choice; `gap` decides whether it counts as optimal."""
+    choice = answer.choice
+    if choice is None:
+        raise ValueError("there is no choice")
+    sign = 1.0 if problem.goal == "minimize" else -1.0
+    objective = problem.objective.average(choice)
+    bound = _settled_bound(sign * objective, form, max(answer.bound, relaxation.bound), answer.status, problem)
+    bound = None if bound is None else sign * bound
+    proven = bound is not None and relative_gap(objective, bound) <= gap * (1 + 1e-6)
+    return Selection(
+        problem=problem,
+        status=Status.OPTIMAL if proven else Status.FEASIBLE,
+        solver=name,
+        choice=choice,
+        objective=objective,
+        bound=bound,
+        budgets=_budgets(problem, choice, _prices(problem, form, relaxation)),
+        averages={column: term.average(choice) for column, term in problem.terms.items()},
+        warnings=(*problem.warnings, *answer.notes, *([relaxation.note] if relaxation.note else [])),
+        elapsed_s=elapsed_s,
+    )
+
+
+def _settled_bound(
+    objective: float, form: LinearForm, cost_bound: float, status: Status, problem: Problem
+) -> float | None:
+    """The bound of the (minimised) objective from one of the cost; None when nothing is known.
+
+    Adding the offset rounds. A solver's proof is not lost to that: a bound that misses the objective by no more than
+    the rounding of the sums counts as met. And no bound is above the objective of a selection that exists.
+    """
+    if not math.isfinite(cost_bound):
+        return None
+    bound = form.offset + cost_bound
+    size: FloatArray = np.where(problem.allowed, np.abs(problem.objective.values), 0.0).max(axis=1)
+    weights = problem.objective.weights
+    rounding = 1e-14 * float((weights * size).sum() / weights.sum())
+    if bound > objective or (status is Status.OPTIMAL and objective - bound <= rounding):
+        return objective
+    return bound
+
+
+def nothing(
+    problem: Problem,
+    status: Status,
+    name: str,
+    explanation: str,
+    elapsed_s: float,
+    notes: tuple[str, ...] = (),
+    relaxation: Relaxation | None = None,
+    form: LinearForm | None = None,
+) -> Selection:
+    sign = 1.0 if problem.goal == "minimize" else -1.0
+    prices: list[float | None] = [None] * len(problem.constraints)
+    bound = None
+    if relaxation is not None and form is not None:
+        prices = _prices(problem, form, relaxation)
+        bound = sign * (form.offset + relaxation.bound) if math.isfinite(relaxation.bound) else None
+    return Selection(
+        problem=problem,
+        status=status,
+        solver=name,
+        choice=None,
+        objective=None,
+        bound=bound,
+        budgets=_budgets(problem, None, prices),
+        explanation=explanation,
+        warnings=(*problem.warnings, *notes),
+        elapsed_s=elapsed_s,
+    )

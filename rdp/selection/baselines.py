@@ -1,0 +1,211 @@
+"""What a selection is measured against: the best single operating point, and the best mixture of single points.
+
+The single point is what a study without selection would use: one setting for all images, within the budgets. Part of
+a selection's gain over it is only budget that the single point leaves unspent. The time-shared mixture removes that:
+images are assigned to a few single points at random, with the probabilities that are best while no constrained average
+is worse than what the selection itself reached. What a selection gains over it comes from looking at the images.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from rdp.errors import SolverError, SpecError
+from rdp.selection.check import excess
+from rdp.selection.problem import BoolArray, FloatArray, IntArray, Problem, Term
+
+SMALLEST_SHARE = 1e-9
+"""A probability below this is the solver's rounding."""
+
+_OPTIMAL, _INFEASIBLE = 0, 2
+"""Statuses of `scipy.optimize.linprog`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """One operating point of a baseline: its name, its probability, and the choice (N,) that it means.
+
+    `choice` is the point's number for every image but the fixed ones, which keep theirs.
+    """
+
+    point: str
+    share: float
+    choice: IntArray
+
+
+@dataclass(frozen=True, eq=False)
+class Baseline:
+    """A single point, or a mixture of some; or none, and then `reason` says why.
+
+    `averages` maps every column of `problem.terms` to its weighted average, for a mixture the expected one. `left_out`
+    maps points that could not take part to the reason.
+    """
+
+    parts: tuple[Part, ...]
+    averages: Mapping[str, float] = field(default_factory=dict)
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    reason: str = ""
+
+    @property
+    def found(self) -> bool:
+        """Whether there is one."""
+        return bool(self.parts)
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Point -> probability, in the points' order."""
+        return {part.point: part.share for part in self.parts}
+
+
+@dataclass(frozen=True)
+class Gain:
+    """By how much a value is better than another; negative where it is worse.
+
+    `relative` is `absolute` as a part of the other value's size, None where that says nothing: for decibels, and for
+    values that are zero, infinite or negative. Two infinite values give NaN.
+    """
+
+    absolute: float
+    relative: float | None
+
+
+def best_single_point(problem: Problem) -> Baseline:
+    """The operating point that, used for every image, meets all budgets and bounds with the best objective.
+
+    Fixed images keep their point. Of equally good points the first in the points' order is taken. The result is
+    without parts, and says why, when no point is allowed for every image, or none meets the budgets.
+    """
+    numbers, choices, left_out = _eligible(problem)
+    if not numbers:
+        return Baseline((), left_out=left_out, reason="no point may be used for every image")
+    sign = 1.0 if problem.goal == "minimize" else -1.0
+    within = [k for k, choice in enumerate(choices) if max(excess(problem, choice), default=0.0) <= 0]
+    if not within:
+        budgets = " and ".join(constraint.name for constraint in problem.constraints)
+        some = "none of the points that may be used for every image" if left_out else "no single point"
+        return Baseline((), left_out=left_out, reason=f"{some} meets {budgets}")
+    best = min(within, key=lambda k: sign * problem.objective.average(choices[k]))
+    return _baseline(problem, (Part(problem.points[numbers[best]], 1.0, choices[best]),), left_out)
+
+
+def time_shared_mixture(problem: Problem, averages_at: Mapping[str, float]) -> Baseline:
+    """The mixture of single points with the best expected objective, none of the constrained averages being worse
+    than in `averages_at` (column -> the selection's own average; a selection's `averages` will do).
+
+    The mixture is a probability for each point, and each image draws its point at random. It is an optimum of a linear
+    programme, so at most one more point has a share than there are budgets. A column that is bounded on both sides,
+    and the objective where it is bounded too, keep the budgets themselves. The result is without parts, and says why,
+    when no mixture reaches those averages. Raises `SpecError` for an average that is missing.
+    """
+    numbers, choices, left_out = _eligible(problem)
+    if not numbers:
+        return Baseline((), left_out=left_out, reason="no point may be used for every image")
+    sign = 1.0 if problem.goal == "minimize" else -1.0
+    costs = sign * _averages(problem.objective, choices)
+    shares = _shares(costs, *_rows(problem, choices, averages_at))
+    if shares is None:
+        columns = " and ".join(dict.fromkeys(c.term.column for c in problem.constraints))
+        reason = f"no mixture of single points is as good in {columns}"
+        return Baseline((), left_out=left_out, reason=reason)
+    parts = [Part(problem.points[numbers[k]], float(shares[k]), choices[k]) for k in np.flatnonzero(shares)]
+    return _baseline(problem, tuple(parts), left_out)
+
+
+def gain(value: float, over: float, *, lower_is_better: bool, unit: str = "") -> Gain:
+    """By how much `value` is better than `over`. A relative gain is not given for decibels (`unit` "dB")."""
+    absolute = over - value if lower_is_better else value - over
+    sound = math.isfinite(absolute) and over > 0 and value >= 0
+    return Gain(absolute, absolute / over if sound and unit != "dB" else None)
+
+
+def _eligible(problem: Problem) -> tuple[list[int], list[IntArray], dict[str, str]]:
+    """Numbers and choices (N,) of the points that every image may take, and why the others may not be used."""
+    rows, fixed = _fixed(problem)
+    free = ~rows
+    numbers, choices, left_out = [], [], {}
+    for number, point in enumerate(problem.points):
+        if not problem.allowed[free, number].all():
+            left_out[point] = _why_not(problem, number, free)
+            continue
+        numbers.append(number)
+        choices.append(np.where(rows, fixed, number).astype(np.int64))
+    if not problem.allowed.any(axis=1).all():
+        return [], [], left_out
+    return numbers, choices, left_out
+
+
+def _fixed(problem: Problem) -> tuple[BoolArray, IntArray]:
+    """Images (N,) that the statement fixes, and their point's number (0 for the others)."""
+    fix = problem.statement.fix
+    rows = np.array([isinstance(fix, Mapping) and label in fix for label in problem.labels], dtype=np.bool_)
+    return rows, np.where(rows, problem.allowed.argmax(axis=1), 0).astype(np.int64)
+
+
+def _why_not(problem: Problem, number: int, free: BoolArray) -> str:
+    present = problem.present[:, number]
+    if not present.all():
+        return f"{int(present.sum())} of {len(present)} images have it"
+    out = np.zeros(len(present), dtype=np.bool_)
+    for bound in problem.image_bounds:
+        out |= ~bound.met()[:, number]
+    if (out & free).any():
+        return f"out of the bounds on each image in {int((out & free).sum())} of {len(present)} images"
+    return f"forbidden for {int((~problem.allowed[:, number] & free).sum())} of {len(present)} images"
+
+
+def _averages(term: Term, choices: list[IntArray]) -> FloatArray:
+    return np.array([term.average(choice) for choice in choices])
+
+
+def _rows(problem: Problem, choices: list[IntArray], averages_at: Mapping[str, float]) -> tuple[FloatArray, FloatArray]:
+    """`matrix` (K, M) and `limits` (K,) of the constraints, as at most, each row scaled to 1."""
+    columns = [constraint.term.column for constraint in problem.constraints]
+    matrix, limits = np.zeros((len(columns), len(choices))), np.zeros(len(columns))
+    for k, constraint in enumerate(problem.constraints):
+        column = constraint.term.column
+        if column not in averages_at:
+            raise SpecError(f"the selection's average of {column!r} is needed to find the mixture at that average")
+        own = columns.count(column) > 1 or column == problem.objective.column
+        sign = 1.0 if constraint.sense == "at_most" else -1.0
+        values = sign * _averages(constraint.term, choices)
+        limit = sign * (constraint.budget if own else averages_at[column])
+        scale = max(float(np.abs(values).max()), abs(limit)) or 1.0
+        matrix[k], limits[k] = values / scale, limit / scale
+    return matrix, limits
+
+
+def _shares(costs: FloatArray, matrix: FloatArray, limits: FloatArray) -> FloatArray | None:
+    """Probabilities (M,) of least cost with matrix @ shares <= limits, or None when there are none."""
+    from scipy.optimize import linprog
+
+    count = len(costs)
+    scale = float(np.abs(costs).max()) or 1.0
+    bounded = len(limits) > 0
+    result = linprog(
+        costs / scale,
+        A_ub=matrix if bounded else None,
+        b_ub=limits if bounded else None,
+        A_eq=np.ones((1, count)),
+        b_eq=np.ones(1),
+        bounds=(0, 1),
+        method="highs-ds",
+    )
+    if result.status == _INFEASIBLE:
+        return None
+    if result.status != _OPTIMAL:
+        raise SolverError(f"the time-shared mixture was not found: {result.message}")
+    found = np.asarray(result.x, dtype=np.float64)
+    shares = np.where(found < SMALLEST_SHARE, 0.0, found)
+    return np.asarray(shares / shares.sum())
+
+
+def _baseline(problem: Problem, parts: tuple[Part, ...], left_out: Mapping[str, str]) -> Baseline:
+    averages = {
+        name: math.fsum(part.share * term.average(part.choice) for part in parts)
+        for name, term in problem.terms.items()
+    }
+    return Baseline(parts, averages, left_out)

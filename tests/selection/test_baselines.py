@@ -1,0 +1,215 @@
+"""The best single point and the time-shared mixture, against brute force."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rdp.errors import SpecError
+from rdp.selection import Problem, build_problem, solve_problem
+from rdp.selection.baselines import best_single_point, gain, time_shared_mixture
+from rdp.tables import read_table
+
+
+def random_arrays(seed: int, images: int = 6, points: int = 5) -> dict[str, np.ndarray]:
+    """Rates that rise, and distortions that mostly fall, from point to point."""
+    rng = np.random.default_rng(seed)
+    rate = np.cumsum(rng.uniform(0.05, 0.4, (images, points)), axis=1)
+    mse = rng.uniform(20, 60, (images, 1)) / (0.2 + rate) * rng.uniform(0.9, 1.1, (images, points))
+    return {"bpp": rate, "mse": mse, "lpips": 0.6 - 0.05 * rate + rng.uniform(0, 0.1, (images, points))}
+
+
+def best_pair(cost: np.ndarray, rate: np.ndarray, limit: float) -> float:
+    """The least cost of a mixture of two points (one constraint needs no more), by trying all pairs."""
+    best = np.inf
+    for a, b in itertools.product(range(len(cost)), repeat=2):
+        if rate[a] <= limit:
+            best = min(best, cost[a])
+            if rate[b] > limit:
+                t = (limit - rate[a]) / (rate[b] - rate[a])
+                best = min(best, (1 - t) * cost[a] + t * cost[b])
+    return float(best)
+
+
+@given(seed=st.integers(0, 10_000), place=st.floats(0.05, 0.95))
+@settings(max_examples=60, deadline=None)
+def test_with_one_budget_the_mixture_is_the_lower_convex_hull(seed: int, place: float) -> None:
+    arrays = random_arrays(seed)
+    rate, cost = arrays["bpp"].mean(axis=0), arrays["mse"].mean(axis=0)
+    limit = float(rate.min() + place * (rate.max() - rate.min()))
+    problem = Problem.from_arrays(arrays, minimize="mse", at_most={"bpp": 9.0})
+    mixture = time_shared_mixture(problem, {"bpp": limit})
+    assert mixture.averages["mse"] == pytest.approx(best_pair(cost, rate, limit), rel=1e-7)
+    assert mixture.averages["bpp"] <= limit * (1 + 1e-6)
+    assert sum(mixture.shares.values()) == pytest.approx(1, abs=1e-12)
+    assert len(mixture.parts) <= 2
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_with_two_budgets_no_mixture_on_a_fine_grid_is_better(seed: int) -> None:
+    arrays = random_arrays(seed, points=3)
+    problem = Problem.from_arrays(arrays, minimize="mse", at_most={"bpp": 9.0, "lpips": 9.0})
+    averages = {name: values.mean(axis=0) for name, values in arrays.items()}
+    limits = {"bpp": float(averages["bpp"].mean()), "lpips": float(np.median(averages["lpips"])) + 0.003}
+    mixture = time_shared_mixture(problem, limits)
+    grid = np.array([(a, b, 200 - a - b) for a in range(201) for b in range(201 - a)]) / 200
+    within = (grid @ averages["bpp"] <= limits["bpp"]) & (grid @ averages["lpips"] <= limits["lpips"])
+    if not within.any():
+        assert not mixture.found
+        return
+    least = float((grid @ averages["mse"])[within].min())
+    assert least * 0.97 <= mixture.averages["mse"] <= least * (1 + 1e-7)
+    assert all(mixture.averages[name] <= limit + 1e-6 for name, limit in limits.items())
+
+
+@pytest.mark.parametrize("goal", ["minimize", "maximize"])
+def test_the_best_single_point_is_the_best_of_those_within_the_budgets(goal: str) -> None:
+    for seed in range(40):
+        arrays = random_arrays(seed)
+        arrays["quality"] = -arrays["mse"]
+        budget = float(arrays["bpp"].mean())
+        words = {"minimize": "mse"} if goal == "minimize" else {"maximize": "quality"}
+        single = best_single_point(Problem.from_arrays(arrays, at_most={"bpp": budget}, **words))
+        within = [k for k in range(5) if arrays["bpp"][:, k].mean() <= budget]
+        best = min(within, key=lambda k: arrays["mse"][:, k].mean())
+        assert single.shares == {f"point {best}": 1.0}
+        assert single.averages["mse"] == pytest.approx(arrays["mse"][:, best].mean())
+
+
+def test_a_single_point_that_meets_its_budget_with_equality_counts() -> None:
+    arrays = {"bpp": np.array([[0.1, 0.2], [0.2, 0.4]]), "mse": np.array([[9.0, 5.0], [9.0, 5.0]])}
+    problem = Problem.from_arrays(arrays, minimize="mse", at_most={"bpp": 0.3})
+    assert best_single_point(problem).shares == {"point 1": 1.0}
+
+
+def test_there_is_no_single_point_where_none_meets_the_budgets_and_the_reason_names_them() -> None:
+    problem = Problem.from_arrays(random_arrays(0), minimize="mse", at_most={"bpp": 0.001})
+    single = best_single_point(problem)
+    assert not single.found
+    assert "bpp <= 0.001" in single.reason
+
+
+def test_there_is_no_mixture_where_none_reaches_the_averages() -> None:
+    problem = Problem.from_arrays(random_arrays(0), minimize="mse", at_most={"bpp": 1.0})
+    mixture = time_shared_mixture(problem, {"bpp": 0.001})
+    assert not mixture.found
+    assert "bpp" in mixture.reason
+
+
+def test_points_that_an_image_lacks_or_may_not_take_are_left_out_with_the_reason() -> None:
+    rows = [
+        {"image": i, "point": p, "bpp": b, "mse": m}
+        for i, p, b, m in [
+            ("a", "x", 0.1, 9.0),
+            ("b", "x", 0.2, 8.0),
+            ("a", "y", 0.3, 4.0),
+            ("a", "z", 0.4, 3.0),
+            ("b", "z", 0.9, 2.0),
+            ("a", "f", 0.5, 1.0),
+            ("b", "f", 0.5, 1.0),
+        ]
+    ]
+    problem = build_problem(
+        read_table(_frame(rows)), minimize="mse", each_at_most={"bpp": 0.8}, forbid=[("b", "f")], at_most={"bpp": 0.5}
+    )
+    single = best_single_point(problem)
+    assert single.shares == {"x": 1.0}
+    assert single.left_out["y"] == "1 of 2 images have it"
+    assert single.left_out["z"].startswith("out of the bounds on each image in 1 of 2")
+    assert single.left_out["f"].startswith("forbidden for 1 of 2")
+    assert time_shared_mixture(problem, {"bpp": 0.5}).shares == {"x": 1.0}
+
+
+def test_a_fixed_image_keeps_its_point_in_every_baseline() -> None:
+    rows = [{"image": i, "point": p, "bpp": r, "mse": 1 / r} for i in "ab" for p, r in (("x", 0.1), ("y", 0.5))]
+    problem = build_problem(read_table(_frame(rows)), minimize="mse", at_most={"bpp": 0.35}, fix={"b": "y"})
+    single = best_single_point(problem)
+    assert single.shares == {"x": 1.0}
+    assert single.averages["bpp"] == pytest.approx((0.1 + 0.5) / 2)
+
+
+def test_averages_are_weighted_as_each_term_says() -> None:
+    arrays = {"bpp": np.array([[0.1, 0.4], [0.2, 0.6]]), "mse": np.array([[9.0, 5.0], [7.0, 3.0]])}
+    problem = Problem.from_arrays(
+        arrays, minimize="mse", at_most={"bpp": 0.57}, weights={"bpp": "pixels"}, pixels=[1000, 9000]
+    )
+    # Over images, point 1 has a rate of 0.5; over pixels it is 0.58, and out of the budget.
+    assert best_single_point(problem).shares == {"point 0": 1.0}
+    mixture = time_shared_mixture(problem, {"bpp": 0.385})
+    assert mixture.shares == pytest.approx({"point 0": 0.5, "point 1": 0.5})
+    assert mixture.averages["mse"] == pytest.approx(6.0)
+
+
+def test_a_column_bounded_on_both_sides_keeps_its_budgets_in_the_mixture() -> None:
+    arrays = random_arrays(3)
+    rate = arrays["bpp"].mean(axis=0)
+    low, high = float(rate[1]), float(rate[2])
+    problem = Problem.from_arrays(arrays, minimize="mse", at_most={"bpp": high}, at_least={"bpp": low})
+    mixture = time_shared_mixture(problem, {"bpp": low})
+    assert low * (1 - 1e-6) <= mixture.averages["bpp"] <= high * (1 + 1e-6)
+
+
+def test_a_missing_average_is_refused_by_name() -> None:
+    problem = Problem.from_arrays(random_arrays(0), minimize="mse", at_most={"bpp": 1.0})
+    with pytest.raises(SpecError, match="'bpp'"):
+        time_shared_mixture(problem, {})
+
+
+def test_without_a_budget_both_baselines_are_the_best_point() -> None:
+    problem = Problem.from_arrays(random_arrays(1), minimize="mse")
+    assert best_single_point(problem).shares == time_shared_mixture(problem, {}).shares
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_no_selection_of_one_image_is_better_than_the_relaxation_that_the_mixture_is(seed: int) -> None:
+    """With one image a mixture may do what a selection may not, so it is never worse; the gain is then not positive."""
+    problem = Problem.from_arrays(random_arrays(seed, images=1), minimize="mse", at_most={"bpp": 0.8})
+    selection = solve_problem(problem)
+    mixture = time_shared_mixture(problem, selection.averages)
+    assert selection.objective is not None
+    assert mixture.averages["mse"] <= selection.objective * (1 + 1e-9)
+
+
+def test_gains_are_positive_where_the_selection_is_better() -> None:
+    assert gain(8.0, 10.0, lower_is_better=True).absolute == 2.0
+    assert gain(8.0, 10.0, lower_is_better=True).relative == pytest.approx(0.2)
+    assert gain(31.0, 30.0, lower_is_better=False).absolute == 1.0
+    assert gain(8.0, 10.0, lower_is_better=False).relative == pytest.approx(-0.2)
+
+
+def test_decibels_and_infinite_values_have_no_relative_gain() -> None:
+    assert gain(31.0, 30.0, lower_is_better=False, unit="dB").relative is None
+    assert gain(np.inf, 30.0, lower_is_better=False).relative is None
+    assert gain(1.0, 0.0, lower_is_better=True).relative is None
+    assert np.isnan(gain(np.inf, np.inf, lower_is_better=False).absolute)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("order", ["selection first", "baselines first"])
+def test_scipy_and_ortools_work_in_one_process_in_either_order(order: str) -> None:
+    steps = [
+        "s = solve_problem(p, solver='highs')",
+        "time_shared_mixture(p, {'bpp': 0.4})",
+    ]
+    if order == "baselines first":
+        steps.reverse()
+    program = (
+        "from rdp.selection import Problem, solve_problem\n"
+        "from rdp.selection.baselines import time_shared_mixture\n"
+        "p = Problem.from_arrays({'bpp': [[.1, .5], [.2, .9]], 'mse': [[9., 3.], [8., 2.]]}, minimize='mse',"
+        " at_most={'bpp': 0.5})\n" + "\n".join(steps) + "\nassert s.found\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def _frame(rows: list[dict[str, object]]):  # type: ignore[no-untyped-def]
+    import pandas as pd
+
+    return pd.DataFrame(rows)
