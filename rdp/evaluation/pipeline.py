@@ -81,22 +81,12 @@ def _results(
 
 def _dead_cell(task: ImageTask, settings: WorkerSettings, death: str) -> CellResult:
     work = task.cells[0]
-    keys = {"dataset": task.image.dataset, "image": task.image.name, "point": work.point.name}
     message = f"{death} while working on this cell"
     if work.known is not None:
         # The cell itself stands; only its scores are missing.
         scores: dict[str, dict[str, Any]] = {
-            name: {**keys, **dict.fromkeys(settings.columns[name]), "message": message} for name in work.metrics
+            name: {**task.key(work), **dict.fromkeys(settings.columns[name]), "message": message} for name in work.metrics
         }
         return CellResult(work, None, scores, replaces=True)
-    row = {
-        **keys,
-        "width": task.width,
-        "height": task.height,
-        "pixels_sha256": task.pixels_sha256,
-        "contended": settings.contended,
-        "session": settings.session,
-        "status": FAILED,
-        "message": message,
-    }
+    row = {**task.blank_row(work, settings), "status": FAILED, "message": message}
     return CellResult(work, row, {}, work.replaces)

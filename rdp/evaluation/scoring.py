@@ -59,12 +59,7 @@ def score(state: WorkerState, task: ImageTask, pending: Sequence[Pending], secon
         wanting = [i for i, cell in enumerate(pending) if name in cell.metrics]
         rows = _score_metric(state, name, [pending[i].reconstruction for i in wanting])
         for i, values in zip(wanting, rows, strict=True):
-            scores[i][name] = {
-                "dataset": task.image.dataset,
-                "image": task.image.name,
-                "point": pending[i].work.point.name,
-                **values,
-            }
+            scores[i][name] = {**task.key(pending[i].work), **values}
     seconds.score += time.perf_counter() - begin
     return [CellResult(cell.work, cell.row, rows, cell.replaces) for cell, rows in zip(pending, scores, strict=True)]
 

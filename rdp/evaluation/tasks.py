@@ -11,6 +11,7 @@ from rdp.codecs import OperatingPoint
 from rdp.images import ImageFile
 from rdp.images.read import Exif
 from rdp.metrics import MetricPlan
+from rdp.tables import OK
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,23 @@ class ImageTask:
     height: int
     pixels_sha256: str
     cells: tuple[CellWork, ...]
+
+    def key(self, work: CellWork) -> dict[str, str]:
+        """The key of a cell's row."""
+        return {"dataset": self.image.dataset, "image": self.image.name, "point": work.point.name}
+
+    def blank_row(self, work: CellWork, settings: WorkerSettings) -> dict[str, Any]:
+        """What is known of a cell's row before the codec is called."""
+        return {
+            **self.key(work),
+            "width": self.width,
+            "height": self.height,
+            "pixels_sha256": self.pixels_sha256,
+            "contended": settings.contended,
+            "session": settings.session,
+            "status": OK,
+            "message": None,
+        }
 
 
 @dataclass(frozen=True)

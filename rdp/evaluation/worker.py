@@ -12,7 +12,7 @@ from rdp.errors import CodecError, RunFolderError
 from rdp.evaluation.scoring import Pending, WorkerState, describe_error, score
 from rdp.evaluation.tasks import CellResult, CellWork, ImageTask, Seconds, TaskResult, WorkerSettings
 from rdp.images import hash_bytes, hash_pixels, read_image
-from rdp.tables import FAILED, OK
+from rdp.tables import FAILED
 from rdp.tables.objects import keep_file, keep_reconstruction, object_path
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def _make_ready(state: WorkerState, task: ImageTask, seconds: Seconds) -> None:
 
 
 def _decode_cell(state: WorkerState, task: ImageTask, work: CellWork, seconds: Seconds) -> CellResult | Pending:
-    row = _blank_row(state, task, work)
+    row = task.blank_row(work, state.settings)
     try:
         codec = _codec(state, work)
         if work.known is not None:
@@ -96,21 +96,6 @@ def _decode_cell(state: WorkerState, task: ImageTask, work: CellWork, seconds: S
         return CellResult(work, {**row, "status": FAILED, "message": describe_error(error)}, {}, work.replaces)
     metrics = work.metrics if work.known is None else tuple(state.settings.columns)
     return Pending(work, row, reconstruction, metrics, work.replaces or work.known is not None)
-
-
-def _blank_row(state: WorkerState, task: ImageTask, work: CellWork) -> dict[str, Any]:
-    return {
-        "dataset": task.image.dataset,
-        "image": task.image.name,
-        "point": work.point.name,
-        "width": task.width,
-        "height": task.height,
-        "pixels_sha256": task.pixels_sha256,
-        "contended": state.settings.contended,
-        "session": state.settings.session,
-        "status": OK,
-        "message": None,
-    }
 
 
 def _codec(state: WorkerState, work: CellWork) -> Codec:
