@@ -158,9 +158,7 @@ def _range(key: Key, item: str, where: str) -> list[Value]:
     if step <= 0:
         raise SpecError(f"{where}: {key.name}={item!r} has step {spell(step)}; a step is above 0")
     if end < start:
-        raise SpecError(
-            f"{where}: {key.name}={item!r} runs backwards; write {spell(end)}..{spell(start)}"
-        )
+        raise SpecError(f"{where}: {key.name}={item!r} runs backwards; write {spell(end)}..{spell(start)}")
     count = (end - start) / step
     if count > MAX_POINTS:
         raise SpecError(f"{where}: {key.name}={item!r} has over {MAX_POINTS} values: use a larger step")

@@ -39,7 +39,8 @@ class Tally:
         else:
             self.scored += 1
         self.failed_scores += cell.failed_scores
-        for message in [cell.row["message"] if cell.row else None, *(row["message"] for row in cell.scores.values())]:
+        own = cell.row["message"] if cell.row else None
+        for message in [own, *(row["message"] for row in cell.scores.values())]:
             if message is not None:
                 self.messages[message] = self.messages.get(message, 0) + 1
 
@@ -85,7 +86,8 @@ def _dead_cell(task: ImageTask, settings: WorkerSettings, death: str) -> CellRes
     if work.known is not None:
         # The cell itself stands; only its scores are missing.
         scores: dict[str, dict[str, Any]] = {
-            name: {**task.key(work), **dict.fromkeys(settings.columns[name]), "message": message} for name in work.metrics
+            name: {**task.key(work), **dict.fromkeys(settings.columns[name]), "message": message}
+            for name in work.metrics
         }
         return CellResult(work, None, scores, replaces=True)
     row = {**task.blank_row(work, settings), "status": FAILED, "message": message}

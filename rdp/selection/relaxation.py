@@ -27,7 +27,7 @@ from rdp.selection.problem import Constraint, FloatArray, Problem
 
 PASSES = 300
 """Evaluations of L after which the best prices so far are taken; three budgets need about 40."""
-CLOSE = 1e-11
+CLOSE = 1e-9
 """The planes have met L when they are above it by no more than this part of the range of the cost."""
 LARGEST_PRICE = 1e6
 """Prices beyond this, in units of the ranges of cost and constraint: the budgets exclude each other, or nearly so."""
@@ -37,12 +37,14 @@ LARGEST_PRICE = 1e6
 class Relaxation:
     """`prices` (K,) of the form's rows, or None when they are not known; `bound` on the cost without offset.
 
-    `note` says why there are no prices.
+    `note` says why there are no prices. `infeasible`: the bound is above the cost of every selection, so that none can
+    be within the budgets.
     """
 
     prices: FloatArray | None
     bound: float
     note: str = ""
+    infeasible: bool = False
 
 
 def relax(form: LinearForm, time_limit: float | None) -> Relaxation:
@@ -58,15 +60,19 @@ def relax(form: LinearForm, time_limit: float | None) -> Relaxation:
     for _ in range(PASSES):
         planes.add(prices)
         prices, above = planes.highest()
-        if above - bound <= CLOSE * planes.cost_range or not planes.bounded:
-            break
+        if above - bound <= CLOSE * planes.cost_range:
+            if not planes.at_the_edge():
+                break
+            if not planes.widen():
+                return Relaxation(None, bound, "the budgets have no prices: they are hardly met together, if at all")
+            continue
         value = lagrangian_bound(form, prices)
         if value > bound:
             bound, best = value, prices
+        if bound > planes.cost_range:
+            return Relaxation(None, bound, "the budgets have no prices: they exclude each other", infeasible=True)
         if perf_counter() > ends:
             return Relaxation(None, bound, "the prices of the budgets were not found within the time limit")
-    if not planes.bounded:
-        return Relaxation(None, bound, "the budgets have no prices: they are hardly met together, or not at all")
     return Relaxation(best, bound)
 
 
@@ -79,7 +85,8 @@ class _Planes:
 
         self.form = form
         self.masked = np.where(form.allowed, form.cost, np.inf)
-        self.cost_range = float(form.cost.max(axis=1).sum()) or 1.0
+        # Above the cost of every selection, with room for the rounding of this sum.
+        self.cost_range = float(form.cost.max(axis=1).sum()) * (1 + 1e-9) or 1.0
         self.ranges = form.coefficients.max(axis=2).sum(axis=1)
         self.solver: Any = pywraplp.Solver.CreateSolver("GLOP")
         self.box = 10.0
@@ -101,21 +108,19 @@ class _Planes:
     def highest(self) -> tuple[FloatArray, float]:
         """The prices (K,) at which the planes are highest, and how high."""
         self.solver.Solve()
-        while self.box < LARGEST_PRICE and self._at_the_edge():
-            self.box *= 10.0
-            for price in self.prices:
-                price.SetUb(self.box)
-            self.solver.Solve()
         found = np.array([max(price.solution_value(), 0.0) for price in self.prices])
         return found * self.cost_range / self.ranges, self.height.solution_value() * self.cost_range
 
-    def _at_the_edge(self) -> bool:
+    def at_the_edge(self) -> bool:
+        """Whether the highest place is where the prices are stopped."""
         return any(price.solution_value() >= self.box * (1 - 1e-9) for price in self.prices)
 
-    @property
-    def bounded(self) -> bool:
-        """Whether the highest place is one, and not where the prices were stopped."""
-        return self.box < LARGEST_PRICE or not self._at_the_edge()
+    def widen(self) -> bool:
+        """Allow larger prices; false when they are large enough."""
+        self.box *= 10.0
+        for price in self.prices:
+            price.SetUb(self.box)
+        return self.box <= LARGEST_PRICE
 
 
 def lagrangian_bound(form: LinearForm, prices: FloatArray) -> float:

@@ -22,7 +22,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two sample photographs at six points."""
     folder = tmp_path_factory.mktemp("program")
     out = folder / "run"
-    rdp.evaluate(rdp.sample_images()[1:3], ["webp:quality=5..45..10", "png"], ["mse", "psnr"], out, dataset="photos", jobs=2)
+    rdp.evaluate(rdp.sample_images()[1:3], ["webp:quality=5..45..10", "png"], ["mse", "psnr"], out, dataset="photos")
     return out
 
 
@@ -43,7 +43,7 @@ def test_a_wrong_command_or_option_is_code_2() -> None:
 
 def test_codecs_are_listed_and_specs_expanded() -> None:
     assert "webp" in program("codecs").stdout
-    assert program("codecs", "webp:quality=1..2").stdout.split() == ["webp:quality=1,method=4", "webp:quality=2,method=4"]
+    assert program("codecs", "webp:quality=1..2").stdout.split() == [f"webp:quality={q},method=4" for q in (1, 2)]
     families = json.loads(program("codecs", "--json").stdout)
     assert {family["family"] for family in families} >= {"jpeg", "jpeg2000", "webp", "avif", "png", "external"}
     done = program("codecs", "wepb")

@@ -45,10 +45,9 @@ def test_json_is_the_only_thing_on_stdout(study: Path) -> None:
 
 
 def test_all_words_reach_the_solver(study: Path) -> None:
-    words = (
-        "--maximize psnr --at-most bpp=0.5 --at-least bpp=0.1 --each-at-most mse=100 --each-at-least psnr=30 "
-        "--points webp:* --points avif --cap psnr=60 --solver cbc --gap 1e-6 --time-limit 60 --json"
-    ).split()
+    words = ["--maximize", "psnr", "--at-most", "bpp=0.5", "--at-least", "bpp=0.1", "--each-at-most", "mse=100"]
+    words += ["--each-at-least", "psnr=30", "--points", "webp:*", "--points", "avif", "--cap", "psnr=60"]
+    words += ["--solver", "cbc", "--gap", "1e-6", "--time-limit", "60", "--json"]
     done = rdp_solve(study, *words, "--fix", "a.png=webp:quality=10", "--forbid", "c*=avif:quality=50")
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
@@ -89,9 +88,9 @@ def _hard_table(path: Path, images: int = 600, points: int = 10) -> Path:
     for i in range(images):
         scale, slope, steep = np.exp(rng.normal(0, 0.7)), rng.uniform(0.8, 1.4), rng.uniform(0.3, 0.8)
         noise = np.exp(rng.normal(0, 0.05, (3, points)))
-        for j, l in enumerate(level):
-            bpp, mse = l * scale**0.8 * noise[0, j], 60 * scale * (l / 0.3) ** -slope * noise[1, j]
-            lines.append(f"{i},q={j},{bpp},{mse},{0.12 * (l / 0.3) ** -steep * noise[2, j]}")
+        for j, rate in enumerate(level):
+            bpp, mse = rate * scale**0.8 * noise[0, j], 60 * scale * (rate / 0.3) ** -slope * noise[1, j]
+            lines.append(f"{i},q={j},{bpp},{mse},{0.12 * (rate / 0.3) ** -steep * noise[2, j]}")
     path.write_text("\n".join(lines) + "\n")
     return path
 

@@ -41,7 +41,7 @@ def relax_anywhere(form: LinearForm, time_limit: float | None) -> Relaxation:
         return relax(form, time_limit)
     answer = _ask(RELAX, form, 0.0, time_limit)
     prices = answer["prices"] if bool(answer["priced"]) else None
-    return Relaxation(prices, float(answer["bound"]), str(answer["note"]))
+    return Relaxation(prices, float(answer["bound"]), str(answer["note"]), bool(answer["infeasible"]))
 
 
 def _ask(what: str, form: LinearForm, gap_abs: float, time_limit: float | None) -> dict[str, Any]:
@@ -105,6 +105,7 @@ def answer_request(data: bytes) -> bytes:
             priced=np.array(relaxed.prices is not None),
             bound=np.array(relaxed.bound),
             note=np.array(relaxed.note),
+            infeasible=np.array(relaxed.infeasible),
         )
     raw = load_backend(what).solve(form, float(arrays["gap_abs"]), time_limit)
     choice = np.zeros(0, dtype=np.int64) if raw.choice is None else raw.choice
