@@ -51,10 +51,10 @@ types: setup
 	$(BIN)/mypy
 
 test: lint types
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --maxprocesses 8
 
 fast: setup
-	$(BIN)/pytest -m 'not slow'
+	$(BIN)/pytest -n auto --maxprocesses 8 -m 'not slow'
 
 bench: setup
 	$(BIN)/python benchmarks/startup.py

@@ -54,12 +54,18 @@ def relax(form: LinearForm, time_limit: float | None) -> Relaxation:
     bound = lagrangian_bound(form, best)
     if not count:
         return Relaxation(best, bound)
+    if float(form.budgets.min()) < 0:
+        return Relaxation(
+            None, bound, "there are no prices: a budget is below what any selection needs", infeasible=True
+        )
     ends = math.inf if time_limit is None else perf_counter() + time_limit
     planes = _Planes(form)
     prices = best
     for _ in range(PASSES):
         planes.add(prices)
         prices, above = planes.highest()
+        if not planes.solved:
+            return Relaxation(None, bound, "the prices of the budgets are not known: GLOP failed on them")
         if above - bound <= CLOSE * planes.cost_range:
             if not planes.at_the_edge():
                 break
@@ -89,7 +95,10 @@ class _Planes:
         self.cost_range = float(form.cost.max(axis=1).sum()) * (1 + 1e-9) or 1.0
         self.ranges = form.coefficients.max(axis=2).sum(axis=1)
         self.solver: Any = pywraplp.Solver.CreateSolver("GLOP")
+        # Its preprocessing ends one in fifty of these small programmes, whose planes nearly coincide, as abnormal.
+        self.solver.SetSolverSpecificParametersAsString("use_preprocessing: false")
         self.box = 10.0
+        self.solved = False
         self.prices = [self.solver.NumVar(0.0, self.box, "") for _ in form.budgets]
         self.height = self.solver.NumVar(-self.solver.infinity(), self.solver.infinity(), "")
         self.solver.Maximize(self.height)
@@ -107,7 +116,9 @@ class _Planes:
 
     def highest(self) -> tuple[FloatArray, float]:
         """The prices (K,) at which the planes are highest, and how high."""
-        self.solver.Solve()
+        self.solved = self.solver.Solve() == self.solver.OPTIMAL
+        if not self.solved:
+            return np.zeros(len(self.prices)), math.inf
         found = np.array([max(price.solution_value(), 0.0) for price in self.prices])
         return found * self.cost_range / self.ranges, self.height.solution_value() * self.cost_range
 

@@ -150,7 +150,7 @@ def _backend_name(form: LinearForm, solver: str) -> str:
 def _answer(
     problem: Problem, form: LinearForm, relaxation: Relaxation, name: str, gap: float, deadline: Deadline
 ) -> CheckedAnswer:
-    if relaxation.infeasible or (len(form.budgets) and float(form.budgets.min()) < 0):
+    if relaxation.infeasible:
         return CheckedAnswer(Status.INFEASIBLE, None, -math.inf)
     # Half of the gap is the solver's; the other half is room for its rounding.
     known = abs(relaxation.bound + form.offset) if math.isfinite(relaxation.bound) else 0.0

@@ -51,6 +51,22 @@ def test_the_bound_equals_the_linear_relaxation_and_is_not_above_the_optimum(
     assert compared > 100
 
 
+def test_prices_are_found_wherever_there_is_a_selection_and_proofs_of_infeasibility_are_true(
+    random_problem: Callable[[int], Problem], exhaustive: Search
+) -> None:
+    proofs = 0
+    for seed in range(600):
+        problem = random_problem(seed)
+        best, _ = exhaustive(problem)
+        relaxed = relax(linear_form(problem), None)
+        if best is None:
+            proofs += relaxed.infeasible
+        else:
+            assert not relaxed.infeasible, seed
+            assert relaxed.prices is not None, (seed, relaxed.note)
+    assert proofs > 100
+
+
 def test_any_prices_give_a_bound(random_problem: Callable[[int], Problem], exhaustive: Search) -> None:
     rng = np.random.default_rng(5)
     for seed in range(200):
