@@ -52,6 +52,8 @@ class CellTable:
             if name in known:
                 continue
             if name in self.data.column_names:
+                if self.data.column(name).null_count == len(self):
+                    raise TableError(f"column {name!r} of {self.source} is empty")
                 raise TableError(f"column {name!r} of {self.source} holds text, not numbers")
             raise TableError(
                 f"{self.source} has no column {name!r}.{suggest(name, known)} Its numeric columns: {', '.join(known)}"

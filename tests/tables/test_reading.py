@@ -118,6 +118,13 @@ def test_an_unknown_column_is_refused_with_the_known_ones(csv: Path) -> None:
         table.require(["point"])
 
 
+def test_an_empty_column_is_called_empty(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("image,point,a,b\nx,p,1,\n")
+    with pytest.raises(TableError, match=r"column 'b' of .* is empty"):
+        read_table(path).require(["a", "b"])
+
+
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".json"])
 @pytest.mark.parametrize("layout", ["wide", "long"])
 def test_an_exported_table_says_the_same(suffix: str, layout: str, csv: Path, tmp_path: Path) -> None:
