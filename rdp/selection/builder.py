@@ -99,7 +99,11 @@ def state_problem(table: CellTable, statement: Statement) -> Problem:
         goal=statement.goal,
         constraints=tuple(Constraint(terms[column], sense, budget) for column, sense, budget in statement.budgets),
         image_bounds=bounds,
-        columns={name: term for name, term in terms.items() if name not in statement.used_columns},
+        columns={
+            name: term
+            for name, term in terms.items()
+            if name not in statement.used_columns and not np.isnan(term.values).all()
+        },
         statement=statement,
         source=table.source,
         warnings=warnings,
