@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rdp.selection.backends import AUTO, BACKENDS
+    from rdp.selection.baselines import best_single_point, time_shared_mixture
     from rdp.selection.builder import build_problem
     from rdp.selection.document import load_selection
     from rdp.selection.problem import Constraint, ImageBound, Problem, Term
@@ -31,10 +32,12 @@ _HOMES = {
     "Statement": "statement",
     "Status": "status",
     "Term": "problem",
+    "best_single_point": "baselines",
     "build_problem": "builder",
     "load_selection": "document",
     "solve": "solving",
     "solve_problem": "solving",
+    "time_shared_mixture": "baselines",
 }
 
 __all__ = [
@@ -48,10 +51,12 @@ __all__ = [
     "Statement",
     "Status",
     "Term",
+    "best_single_point",
     "build_problem",
     "load_selection",
     "solve",
     "solve_problem",
+    "time_shared_mixture",
 ]
 
 
