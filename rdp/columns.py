@@ -59,6 +59,7 @@ CELL_COLUMNS: tuple[Column, ...] = (
     _text("pixels_sha256", "SHA-256 of the original: height and width as 4-byte big-endian integers, then RGB bytes"),
     _text("reconstruction_sha256", "the same of the decoded image"),
     _text("encoder_id", "hash of what determines the file: keys and weights; points that share it share the file"),
+    _text("decoder_id", "hash of what determines the reconstruction, given the file"),
     _text("codec_version", "library or program, with version, that made the file"),
     Column("encode_s", "real", "s", "lower", "time to encode, image in memory to file in memory", "Encoding"),
     Column("decode_s", "real", "s", "lower", "time to decode, file in memory to image in memory", "Decoding"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import traceback
 from typing import Annotated, Any
@@ -30,7 +31,9 @@ class _Group(TyperGroup):
             typer.echo(f"error: {error}", err=True)
             raise typer.Exit(error.exit_code) from error
         except KeyboardInterrupt as error:
-            typer.echo("interrupted: what was committed is kept; the same command goes on from there", err=True)
+            goes_on = ctx.invoked_subcommand == "evaluate"
+            kept = ": what was committed is kept; the same command goes on from there" if goes_on else ""
+            typer.echo(f"interrupted{kept}", err=True)
             raise typer.Exit(EXIT_INTERRUPTED) from error
 
 
@@ -74,6 +77,8 @@ def _options(
 
 def main() -> None:
     """Run the program. Exit codes: see `rdp.errors`."""
+    # A polite kill ends as Ctrl-C does: rows are committed, workers stopped.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         app()
     except Exception:  # noqa: BLE001 - the border of the program: a bug shows its traceback and has its own exit code

@@ -11,6 +11,8 @@ import typer
 
 from rdp.errors import EXIT_FAILED_CELLS
 
+_LISTED = 5
+
 
 def evaluate_command(
     images: Annotated[list[Path], typer.Argument(help="Folders of images, or image files.")],
@@ -68,8 +70,11 @@ def evaluate_command(
     session = run.sessions[-1]
     typer.echo(json.dumps({"run": str(run.path), **session}) if as_json else _summary(str(run.path), session))
     if session["failed"] or session["failed_scores"]:
-        for message, count in list(session["messages"].items())[:5]:
+        messages = list(session["messages"].items())
+        for message, count in messages[:_LISTED]:
             typer.echo(f"failed ({count}x): {message}", err=True)
+        if len(messages) > _LISTED:
+            typer.echo(f"… and other failures: rdp table show {run.path} --columns status,message --rows 0", err=True)
         raise typer.Exit(EXIT_FAILED_CELLS)
 
 

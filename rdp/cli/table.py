@@ -24,7 +24,7 @@ def show_command(
     columns: Columns = None,
     column: Mapped = None,
     long: Long = False,
-    rows: Annotated[int, typer.Option(help="So many rows at most; 0 for all.")] = 20,
+    rows: Annotated[int, typer.Option(min=0, help="So many rows at most; 0 for all.")] = 20,
     points: Annotated[
         bool, typer.Option("--points", help="Averages of every operating point instead of rows.")
     ] = False,

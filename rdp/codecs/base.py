@@ -6,6 +6,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rdp.codecs.keys import Key, Value, spell
@@ -85,16 +86,29 @@ class Codec(ABC):
         """Library or program with its version, as tables record it."""
         return "unknown"
 
-    @property
+    @cached_property
     def encoder_id(self) -> str:
         """12 hex digits that change whenever the file does: family, keys that change the file, and `_identity`."""
         schema = {key.name: key for key in type(self).schema(self.point.definition)}
         values = {name: spell(value) for name, value in self.point.values if schema[name].changes_file}
-        document = {"family": self.family, "values": values, "identity": self._identity()}
+        return self._hash(values, self._identity())
+
+    @cached_property
+    def decoder_id(self) -> str:
+        """12 hex digits that change whenever the same file decodes to something else."""
+        values = {name: spell(value) for name, value in self.point.values}
+        return self._hash(values, self._decoder_identity())
+
+    def _hash(self, values: Mapping[str, str], identity: Any) -> str:
+        document = {"family": self.family, "values": values, "identity": identity}
         return hash_bytes(json.dumps(document, sort_keys=True).encode())[:12]
 
     def _identity(self) -> Any:
         """What determines the file beyond the keys: weights, a tool's command line. JSON-able."""
+        return None
+
+    def _decoder_identity(self) -> Any:
+        """What determines the reconstruction beyond the keys, given the file. JSON-able."""
         return None
 
     @abstractmethod

@@ -62,11 +62,17 @@ class External(Codec):
         return lines[0] if lines else self.tool.name
 
     def _identity(self) -> Any:
-        return {
-            "encode": list(self.tool.encode),
-            "input": self.tool.input,
-            "program": hash_file(Path(self._programs["encode"])),
-        }
+        return {"encode": self.tool.encode, "input": self.tool.input, "files": self._files_of("encode")}
+
+    def _decoder_identity(self) -> Any:
+        return {"decode": self.tool.decode, "output": self.tool.output, "files": self._files_of("decode")}
+
+    def _files_of(self, side: str) -> list[str]:
+        """Hashes of a command's program and of the files among its arguments: scripts, models, settings."""
+        template = self.tool.encode if side == "encode" else self.tool.decode
+        values = {**self._values, "input": "", "output": "", "here": str(self.tool.here)}
+        paths = [Path(self.tool.here, part.format(**values)) for part in template[1:]]
+        return [hash_file(path) for path in (Path(self._programs[side]), *paths) if path.is_file()]
 
     def encode(self, image: np.ndarray[Any, Any]) -> bytes:
         from PIL import Image
@@ -88,7 +94,9 @@ class External(Codec):
             try:
                 return read_image(target)
             except ImageError as error:
-                raise FormatError(f"{self.point.name}: the decoder's output cannot be used: {error}") from error
+                # The advice in that message is for images of the user's own; what is wrong comes first in it.
+                reason = str(error).replace(str(target), "its output").partition(":")[0]
+                raise FormatError(f"{self.point.name}: the decoder's output cannot be used: {reason}") from error
 
     def _call(self, side: str, source: Path, target: Path) -> None:
         template = self.tool.encode if side == "encode" else self.tool.decode
@@ -138,8 +146,17 @@ def _run(command: list[str], tool: ExternalTool, folder: Path) -> str:
         _kill(process)
     text = output.decode(errors="replace")
     if process.returncode:
-        raise CodecError(f"{tool.name}: {name} failed with exit code {process.returncode}. {_tail(text)}".strip())
+        raise CodecError(f"{tool.name}: {name} {_describe_exit(process.returncode)}. {_tail(text)}".strip())
     return text
+
+
+def _describe_exit(code: int) -> str:
+    if code >= 0:
+        return f"failed with exit code {code}"
+    try:
+        return f"was killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"was killed by signal {-code}"
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

@@ -39,6 +39,8 @@ def parse_points(specs: str | Iterable[str], tools: Tools | None = None) -> list
         raise SpecError("no codec: name at least one operating point, for example webp:quality=50")
     points: dict[str, OperatingPoint] = {}
     for spec in listed:
+        if not isinstance(spec, str):
+            raise SpecError(f"operating points are given as text such as 'webp:quality=50', not as {spec!r}")
         for point in _expand(spec, tools or {}):
             points.setdefault(point.name, point)
     return list(points.values())

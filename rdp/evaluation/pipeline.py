@@ -69,7 +69,7 @@ def _results(
     if outcome.error is not None:
         raise outcome.error
     if outcome.result is not None:
-        stream.learn(outcome.result)
+        stream.put_back(outcome.task, len(outcome.result.cells))
         tally.seconds.add(outcome.result.seconds)
         return outcome.result.cells
     death = outcome.death or "the worker process died"

@@ -25,6 +25,7 @@ _COLUMNS = (
     "file_sha256",
     "reconstruction_sha256",
     "encoder_id",
+    "decoder_id",
     "status",
 )
 
@@ -38,6 +39,7 @@ class Wanted:
 
     points: tuple[OperatingPoint, ...]
     encoder_ids: Mapping[str, str]
+    decoder_ids: Mapping[str, str]
     metrics: tuple[MetricPlan, ...]
     redo: frozenset[str]
     retry_failed: bool
@@ -115,7 +117,7 @@ def _missing(item: Inspected, wanted: Wanted, rows: Mapping[str, Mapping[str, An
             everything = tuple(dict.fromkeys([*names, *row["scored"]]))
             yield CellWork(point, encoder, everything, replaces=True)
         elif row["status"] == OK:
-            _check_encoder(item, point, row["encoder_id"], wanted, run)
+            _check_codec(item, point, row, wanted, run)
             lacking = tuple(name for name in names if name not in row["scored"])
             if lacking:
                 yield CellWork(point, encoder, lacking, KnownRow(row["file_sha256"], row["reconstruction_sha256"]))
@@ -138,13 +140,14 @@ def _check_pixels(item: Inspected, rows: Mapping[str, Mapping[str, Any]], run: s
             )
 
 
-def _check_encoder(item: Inspected, point: OperatingPoint, encoder_id: str, wanted: Wanted, run: str) -> None:
-    now = wanted.encoder_ids[point.name]
-    if encoder_id != now:
-        raise RunFolderError(
-            f"{run} holds {point.name} of {item.image.name!r} made by another encoder (id {encoder_id}, now {now}): "
-            f"use another --out, or make these rows anew with --redo '{point.name}'"
-        )
+def _check_codec(item: Inspected, point: OperatingPoint, row: Mapping[str, Any], wanted: Wanted, run: str) -> None:
+    """Raise if the row was made by another codec than the one that has its name now."""
+    for side, now in (("encoder", wanted.encoder_ids[point.name]), ("decoder", wanted.decoder_ids[point.name])):
+        if row[f"{side}_id"] != now:
+            raise RunFolderError(
+                f"{run} holds {point.name} of {item.image.name!r} made by another {side} (id {row[f'{side}_id']}, "
+                f"now {now}): use another --out, or make these rows anew with --redo '{point.name}'"
+            )
 
 
 def match_points(patterns: Sequence[str], points: Sequence[OperatingPoint]) -> frozenset[str]:

@@ -51,8 +51,8 @@ class WorkerState:
         return self.pixels
 
 
-def score(state: WorkerState, task: ImageTask, pending: Sequence[Pending], seconds: Seconds) -> list[CellResult]:
-    """Score the waiting cells, metric by metric, each over all cells that want it."""
+def score(state: WorkerState, task: ImageTask, pending: Sequence[Pending], seconds: Seconds) -> dict[str, CellResult]:
+    """Score the waiting cells, metric by metric, each over all cells that want it; results by point."""
     begin = time.perf_counter()
     scores: list[dict[str, dict[str, Any]]] = [{} for _ in pending]
     for name in dict.fromkeys(name for cell in pending for name in cell.metrics):
@@ -61,7 +61,10 @@ def score(state: WorkerState, task: ImageTask, pending: Sequence[Pending], secon
         for i, values in zip(wanting, rows, strict=True):
             scores[i][name] = {**task.key(pending[i].work), **values}
     seconds.score += time.perf_counter() - begin
-    return [CellResult(cell.work, cell.row, rows, cell.replaces) for cell, rows in zip(pending, scores, strict=True)]
+    return {
+        cell.work.point.name: CellResult(cell.work, cell.row, rows, cell.replaces)
+        for cell, rows in zip(pending, scores, strict=True)
+    }
 
 
 def _score_metric(state: WorkerState, name: str, reconstructions: Sequence[Pixels]) -> list[dict[str, Any]]:

@@ -1,71 +1,60 @@
-"""From a plan to tasks of a good size: large enough to share the work on an image, small enough to lose little."""
+"""From a plan to tasks, and what comes back of them: cells left over, and cells whose worker died."""
 
 from __future__ import annotations
 
 import math
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rdp.evaluation.plan import ImagePlan
-from rdp.evaluation.tasks import CellWork, ImageTask, TaskResult
+from rdp.evaluation.tasks import ImageTask
 
-_TASK_S = 8.0
-_FIRST_CELLS = 8
+_TASKS_PER_WORKER = 4
 
 
 class TaskStream:
-    """Hands out tasks while the plan lasts; cells whose worker died come back, each in a task of its own.
+    """Hands out tasks while the plan lasts.
 
-    A task is cut to take about eight seconds, by the time that cells have taken so far, and so that all workers have
-    something to do when there are few images.
+    A task is one image, or a part of its cells when there are so few images that workers would go idle. A worker
+    returns after a few seconds with the cells it has done (`rdp.evaluation.worker.TASK_S`); the others are put back.
     """
 
     def __init__(self, plans: Sequence[ImagePlan], jobs: int) -> None:
-        self._plans = deque(plans)
-        self._cells: deque[CellWork] = deque()
-        self._again: deque[ImageTask] = deque()
         most = max((len(plan.cells) for plan in plans), default=1)
-        self._share = max(1, math.ceil(most * len(plans) / (4 * jobs)))
-        self._done = 0
-        self._spent_s = 0.0
+        self._share = max(1, math.ceil(most * len(plans) / (_TASKS_PER_WORKER * jobs)))
+        self._plans = deque(plans)
+        self._tasks: deque[ImageTask] = deque()
 
     def draw(self) -> ImageTask | None:
         """The next task; None when there is none now."""
-        if self._again:
-            return self._again.popleft()
-        if not self._cells:
-            if not self._plans:
-                return None
-            self._cells = deque(self._plans[0].cells)
-        plan = self._plans[0]
-        count = min(self._size(), len(self._cells))
-        cells = [self._cells.popleft() for _ in range(count)]
-        while self._cells and self._cells[0].encoder_id == cells[-1].encoder_id:
-            cells.append(self._cells.popleft())
-        if not self._cells:
-            self._plans.popleft()
-        return _task(plan, cells)
+        if not self._tasks and self._plans:
+            self._tasks.extend(_cut(self._plans.popleft(), self._share))
+        return self._tasks.popleft() if self._tasks else None
 
-    def _size(self) -> int:
-        if not self._done:
-            return min(_FIRST_CELLS, self._share)
-        return max(1, min(self._share, int(_TASK_S * self._done / max(self._spent_s, 1e-9))))
-
-    def learn(self, result: TaskResult) -> None:
-        """Take note of how long a task took."""
-        self._done += len(result.cells)
-        self._spent_s += result.seconds.total - result.seconds.start
+    def put_back(self, task: ImageTask, done: int) -> None:
+        """Take back the cells of a task after the first `done`, to be handed out next: their image is at hand."""
+        if done < len(task.cells):
+            self._tasks.appendleft(replace(task, cells=task.cells[done:]))
 
     def split(self, task: ImageTask) -> bool:
         """Put the cells of a task back, one by one. False if it has only one, so that this cell is to blame."""
         if len(task.cells) == 1:
             return False
-        self._again.extend(
-            ImageTask(task.image, task.width, task.height, task.pixels_sha256, (cell,)) for cell in task.cells
-        )
+        self._tasks.extend(replace(task, cells=(cell,)) for cell in task.cells)
         return True
 
 
-def _task(plan: ImagePlan, cells: Sequence[CellWork]) -> ImageTask:
+def _cut(plan: ImagePlan, share: int) -> list[ImageTask]:
+    """The cells of an image in tasks of about `share`, cells of one encoder together."""
     item = plan.item
-    return ImageTask(item.image, item.width, item.height, item.pixels_sha256, tuple(cells))
+    parts: list[list[int]] = [[]]
+    for place, cell in enumerate(plan.cells):
+        last = parts[-1]
+        if len(last) >= share and plan.cells[last[-1]].encoder_id != cell.encoder_id:
+            parts.append([])
+        parts[-1].append(place)
+    return [
+        ImageTask(item.image, item.width, item.height, item.pixels_sha256, tuple(plan.cells[place] for place in part))
+        for part in parts
+    ]

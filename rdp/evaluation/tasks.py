@@ -121,7 +121,7 @@ class Seconds:
 
 @dataclass(frozen=True)
 class TaskResult:
-    """All cells of a task, and the time they took."""
+    """The first cells of a task, as many as there was time for (one at least), and the time they took."""
 
     cells: tuple[CellResult, ...]
     seconds: Seconds = field(default_factory=Seconds)

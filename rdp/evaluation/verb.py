@@ -74,8 +74,13 @@ def evaluate(
     """
     report = progress or Silent()
     points = parse_points(codecs, load_tools(map(Path, codec_files)))
-    encoder_ids, versions = _check_codecs(points)
+    codecs_made = {point.name: create_codec(point) for point in points}
+    encoder_ids = {name: codec.encoder_id for name, codec in codecs_made.items()}
+    decoder_ids = {name: codec.decoder_id for name, codec in codecs_made.items()}
+    versions = {name: codec.version for name, codec in codecs_made.items()}
+    del codecs_made
     plans = plan_metrics(_listed(metrics))
+    _check_device(device)
     kept = _check_keep(keep)
     count = _check_jobs(jobs)
     files = list_images(images, dataset)
@@ -103,7 +108,8 @@ def evaluate(
             inspected = inspect_images(files, pool, exif, writer.path, report)
             existing = ExistingRows(run.table(), {scores.metric: scores.columns for scores in run.score_sets()})
             _note_versions(existing, versions, report)
-            wanted = Wanted(_by_encoder(points, encoder_ids), encoder_ids, tuple(plans), redone, retry_failed)
+            ordered = _by_encoder(points, encoder_ids)
+            wanted = Wanted(ordered, encoder_ids, decoder_ids, tuple(plans), redone, retry_failed)
             missing_cells = plan_images(inspected, wanted, existing, str(writer.path))
             del existing
             writer.begin_session({**_environment(), "options": options})
@@ -112,15 +118,6 @@ def evaluate(
         writer.end_session(_summary(tally))
     _warn(tally, writer.path)
     return Run(writer.path)
-
-
-def _check_codecs(points: Sequence[OperatingPoint]) -> tuple[dict[str, str], dict[str, str]]:
-    """Encoder id and version of every point; making the codecs here tells at once what is not installed."""
-    ids, versions = {}, {}
-    for point in points:
-        codec = create_codec(point)
-        ids[point.name], versions[point.name] = codec.encoder_id, codec.version
-    return ids, versions
 
 
 def _by_encoder(points: Sequence[OperatingPoint], ids: Mapping[str, str]) -> tuple[OperatingPoint, ...]:
@@ -132,7 +129,9 @@ def _by_encoder(points: Sequence[OperatingPoint], ids: Mapping[str, str]) -> tup
 def _listed(names: str | Iterable[str]) -> list[str]:
     if isinstance(names, str):
         names = names.split(",")
-    listed = [name.strip() for name in names]
+    listed = [name.strip() if isinstance(name, str) else name for name in names]
+    if not all(isinstance(name, str) for name in listed):
+        raise SpecError(f"metrics are given by name, not as {listed!r}")
     if "" in listed:
         raise SpecError("a metric's name is empty: write for example --metric mse,psnr")
     return listed
@@ -151,9 +150,17 @@ def _check_keep(keep: str | Iterable[str]) -> set[str]:
 def _check_jobs(jobs: int | None) -> int:
     if jobs is None:
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if jobs < 1:
-        raise SpecError(f"jobs={jobs} is not allowed: it takes 1 or more")
+    if not isinstance(jobs, int) or jobs < 1:
+        raise SpecError(f"jobs={jobs!r} is not allowed: it takes a whole number, 1 or more")
     return jobs
+
+
+def _check_device(device: str) -> None:
+    """Raise for a device that is not there, before anything else is done; torch is loaded for a GPU only."""
+    if device != "cpu":
+        from rdp.metrics.tensors import torch_device
+
+        torch_device(device)
 
 
 def _check_exif(exif: str) -> str:

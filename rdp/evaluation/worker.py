@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     Pixels = np.ndarray[Any, Any]
 
+TASK_S = 2.0
+"""A task ends after the cell in which so much time has passed: a killed run loses no more, and progress shows."""
+
 _BATCH_PIXELS = 1 << 24
 """Reconstructions are scored when they have so many pixels together: what bounds a worker's memory."""
 
@@ -35,7 +38,7 @@ def start_worker(settings: WorkerSettings) -> None:
 
 
 def work_on(task: ImageTask) -> TaskResult:
-    """Do the cells of a task.
+    """Do the cells of a task, in order, until `TASK_S` have passed; the others are left for another task.
 
     A codec or metric that fails makes a failed row; a run folder that cannot be written, or an image that has changed
     since it was inspected, ends the task with an `RdpError`.
@@ -44,20 +47,29 @@ def work_on(task: ImageTask) -> TaskResult:
     seconds = Seconds()
     begin = time.perf_counter()
     _make_ready(state, task, seconds)
-    results: list[CellResult] = []
+    results: dict[str, CellResult] = {}
     pending: list[Pending] = []
-    for work in task.cells:
+    for place, work in enumerate(task.cells):
+        if _time_is_up(task, place, begin + seconds.start):
+            break
         outcome = _decode_cell(state, task, work, seconds)
         if isinstance(outcome, CellResult):
-            results.append(outcome)
+            results[work.point.name] = outcome
             continue
         pending.append(outcome)
         if sum(p.reconstruction.size for p in pending) >= 3 * _BATCH_PIXELS:
-            results += score(state, task, pending, seconds)
+            results |= score(state, task, pending, seconds)
             pending = []
-    results += score(state, task, pending, seconds)
+    results |= score(state, task, pending, seconds)
     seconds.total = time.perf_counter() - begin
-    return TaskResult(tuple(results), seconds)
+    return TaskResult(tuple(results[work.point.name] for work in task.cells if work.point.name in results), seconds)
+
+
+def _time_is_up(task: ImageTask, place: int, begin: float) -> bool:
+    """Whether to stop before a cell: not before the first, and not between cells that share a file."""
+    if place == 0 or task.cells[place].encoder_id == task.cells[place - 1].encoder_id:
+        return False
+    return time.perf_counter() - begin > TASK_S
 
 
 def _make_ready(state: WorkerState, task: ImageTask, seconds: Seconds) -> None:
@@ -124,6 +136,7 @@ def _encode_and_decode(state: WorkerState, codec: Codec, row: dict[str, Any], se
         file_sha256=hash_bytes(data),
         reconstruction_sha256=hash_pixels(reconstruction),
         encoder_id=encoder_id,
+        decoder_id=codec.decoder_id,
         codec_version=codec.version,
         encode_s=encode_s,
         decode_s=decode_s,

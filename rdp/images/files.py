@@ -95,6 +95,8 @@ def _refuse_equal_names(images: Sequence[ImageFile]) -> None:
     seen: dict[tuple[str, str], ImageFile] = {}
     for image in images:
         key = (image.dataset, unicodedata.normalize("NFC", image.name))
+        if key in seen and seen[key].path.resolve() == image.path.resolve():
+            raise ImageError(f"{image.path} is named twice: name each folder and file once")
         if key in seen:
             raise ImageError(
                 f"two images would be called {image.name!r} in dataset {image.dataset!r}: {seen[key].path} and "

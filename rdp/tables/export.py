@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from rdp.columns import KEY_COLUMNS
 from rdp.errors import TableError
-from rdp.tables.manifest import write_atomically
+from rdp.tables.manifest import write_atomically, write_error
 from rdp.tables.table import CellTable
 
 if TYPE_CHECKING:
@@ -59,7 +59,10 @@ def export_table(
         stream = io.BytesIO()
         frame.to_parquet(stream, index=False)
         data = stream.getvalue()
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise write_error(path, error) from error
     write_atomically(path, data)
 
 

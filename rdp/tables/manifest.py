@@ -6,6 +6,7 @@ process, a part whose commit never came) is ignored.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import uuid
@@ -45,6 +46,9 @@ class Manifest:
         for table, part in added.items():
             tables[table] = (*tables.get(table, ()), part)
         return Manifest(tables)
+
+    def without(self, table: str) -> Manifest:
+        return Manifest({name: parts for name, parts in self.tables.items() if name != table})
 
     def replacing(self, table: str, parts: tuple[Part, ...]) -> Manifest:
         return Manifest({**self.tables, table: parts})
@@ -112,9 +116,15 @@ def write_atomically(path: Path, data: bytes) -> None:
             os.fsync(stream.fileno())
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        discard(temporary)
         raise write_error(path, error) from error
     sync_folder(path.parent)
+
+
+def discard(path: Path) -> None:
+    """Remove a file that could not be completed; where that fails too (a disk that became read-only), it stays."""
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:
@@ -128,15 +138,15 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def write_error(path: Path, error: OSError) -> RunFolderError:
-    """What to tell a user whose disk or folder refuses a write."""
+ROWS_KEPT = "; all rows committed so far are kept"
+
+
+def write_error(path: Path, error: OSError, also: str = "") -> RunFolderError:
+    """What to tell a user whose disk or folder refuses a write; `also` is added where the disk is full."""
     import errno
 
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return RunFolderError(
-            f"no space left on the disk for {path}: make room and run the same command again; "
-            "all rows committed so far are kept"
-        )
+        return RunFolderError(f"no space left on the disk for {path}: make room and run the same command again{also}")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return RunFolderError(f"no permission to write {path}: choose another --out, or change the permissions")
     return RunFolderError(f"cannot write {path}: {error.strerror or error}")

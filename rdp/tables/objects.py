@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rdp.images import write_png
-from rdp.tables.manifest import write_error
+from rdp.tables.manifest import ROWS_KEPT, discard, write_error
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,5 +42,5 @@ def _store(target: Path, write: Callable[[Path], Any]) -> None:
         write(temporary)
         temporary.replace(target)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise write_error(target, error) from error
+        discard(temporary)
+        raise write_error(target, error, ROWS_KEPT) from error

@@ -11,7 +11,7 @@ from rdp.columns import COLUMNS, KEY_COLUMNS
 from rdp.errors import RunFolderError, TableError, suggest
 from rdp.tables.keys import KeyIndex, first_duplicate
 from rdp.tables.run import Run, key_rows
-from rdp.tables.table import OK, CellTable
+from rdp.tables.table import FAILED, OK, CellTable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,6 +57,8 @@ def _read_path(path: Path) -> pa.Table:
 
     try:
         return reader(path)
+    except UnicodeDecodeError as error:
+        raise TableError(f"cannot read {path}: it is not UTF-8 text; save it as UTF-8") from error
     except (pa.ArrowInvalid, pa.ArrowKeyError, pa.ArrowTypeError, OSError, ValueError) as error:
         raise TableError(f"cannot read {path}: {error}") from error
 
@@ -66,11 +68,17 @@ def _read_csv(path: Path) -> pa.Table:
     import pyarrow as pa
     from pyarrow import csv
 
+    with path.open("rb") as stream:
+        if stream.read(2) in (b"\xff\xfe", b"\xfe\xff"):
+            raise TableError(f"cannot read {path}: it is UTF-16 text and not UTF-8; save it as UTF-8")
     text = {name: pa.string() for name in _TEXT}
     options = csv.ConvertOptions(
         column_types=text, null_values=[""], strings_can_be_null=False, quoted_strings_can_be_null=False
     )
-    return csv.read_csv(path, convert_options=options)
+    table = csv.read_csv(path, convert_options=options)
+    if len(table.column_names) == 1 and any(mark in table.column_names[0] for mark in ";\t"):
+        raise ValueError("its columns are not separated by commas")
+    return table
 
 
 def _read_parquet(path: Path) -> pa.Table:
@@ -132,6 +140,7 @@ def _validate(data: pa.Table, name: str) -> CellTable:
 
     if data.num_rows == 0:
         raise TableError(f"{name} has no rows")
+    given = ", ".join(data.column_names)
     for column, default in (("dataset", DEFAULT_DATASET), ("status", OK), ("message", "")):
         if column not in data.column_names:
             data = data.append_column(column, pa.repeat(default, data.num_rows))
@@ -139,7 +148,7 @@ def _validate(data: pa.Table, name: str) -> CellTable:
         if column not in data.column_names:
             raise TableError(
                 f"{name} has no column {column!r}: name the one that holds it, for example --column {column}=THEIRS. "
-                f"Its columns: {', '.join(data.column_names)}"
+                f"Its columns: {given}"
             )
         data = _as_text(data, column)
         missing = pc.or_kleene(pc.is_null(data.column(column)), pc.equal(data.column(column), ""))
@@ -147,6 +156,7 @@ def _validate(data: pa.Table, name: str) -> CellTable:
             row = pc.index(missing, True).as_py()
             raise TableError(f"{name}, row {row + 1}: {column!r} is empty")
     data = _as_text(data, "status")
+    _check_status(data, name)
     repeated = first_duplicate(KeyIndex.of([data]).codes(data))
     if repeated is not None:
         dataset, image, point = key_rows(data.slice(repeated, 1))[0]
@@ -155,6 +165,17 @@ def _validate(data: pa.Table, name: str) -> CellTable:
             f"{repeated + 1}: remove the duplicates"
         )
     return CellTable(data, name)
+
+
+def _check_status(data: pa.Table, name: str) -> None:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    known = pc.fill_null(pc.is_in(data.column("status"), value_set=pa.array([OK, FAILED])), False)
+    if not pc.all(known).as_py():
+        row = pc.index(known, False).as_py()
+        value = data.column("status")[row].as_py()
+        raise TableError(f"{name}, row {row + 1}: status {value!r} is neither {OK!r} nor {FAILED!r}")
 
 
 def _as_text(data: pa.Table, column: str) -> pa.Table:

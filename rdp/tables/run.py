@@ -81,6 +81,8 @@ class Run:
         for table in read_manifest(self.path).tables:
             if table == CELLS:
                 continue
+            if not (self.path / table).exists():
+                continue  # removed by the user, so that the metric is scored again
             identity = read_json(self.path / table / METRIC)
             if identity is None:
                 raise RunFolderError(f"{self.path / table / METRIC} is missing: restore it from a copy")

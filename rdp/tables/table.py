@@ -7,6 +7,7 @@ loaded only when a DataFrame is asked for or given.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,8 +20,17 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+_NUMBER = re.compile(r"(\d+(?:\.\d+)?)")
+
 OK = "ok"
 FAILED = "failed"
+
+
+def natural_key(name: str) -> tuple[tuple[str | float, ...], str]:
+    """Sort key with numbers compared as numbers: `quality=5` comes before `quality=10`."""
+    parts: list[str | float] = list(_NUMBER.split(name))
+    parts[1::2] = [float(number) for number in parts[1::2]]
+    return tuple(parts), name
 
 
 @dataclass(frozen=True)
@@ -54,10 +64,19 @@ class CellTable:
             if name in self.data.column_names:
                 if self.data.column(name).null_count == len(self):
                     raise TableError(f"column {name!r} of {self.source} is empty")
-                raise TableError(f"column {name!r} of {self.source} holds text, not numbers")
+                raise TableError(f"column {name!r} of {self.source} holds text, not numbers{self._first_text(name)}")
             raise TableError(
                 f"{self.source} has no column {name!r}.{suggest(name, known)} Its numeric columns: {', '.join(known)}"
             )
+
+    def _first_text(self, name: str) -> str:
+        """`: 'NA' in row 7`, where a column that is not of numbers holds something else first."""
+        for row, value in enumerate(self.data.column(name).to_pylist()):
+            try:
+                float(value or 0)
+            except (TypeError, ValueError):
+                return f": {value!r} in row {row + 1}"
+        return ""
 
     def numpy(self, name: str) -> np.ndarray[Any, Any]:
         """One column as a NumPy array: float64 for numbers (missing values are NaN), object for text."""
@@ -78,6 +97,18 @@ class CellTable:
         return CellTable(self.data.filter(pc.equal(self.data.column("status"), OK)), self.source)
 
     def to_pandas(self) -> pd.DataFrame:
-        """The rows as a DataFrame, sorted by key."""
+        """The rows as a DataFrame, sorted by dataset, image and point, numbers in point names by size.
+
+        Whole numbers stay whole where some are missing (pandas' Int64).
+        """
+        import pandas as pd
+        import pyarrow.types as types
+
         frame: pd.DataFrame = self.data.to_pandas()
-        return frame.sort_values(list(KEY_COLUMNS), ignore_index=True)
+        for column in self.data.schema:
+            values = self.data.column(column.name)
+            if types.is_integer(column.type) and values.null_count:
+                frame[column.name] = values.to_pandas(types_mapper={column.type: pd.Int64Dtype()}.get)
+        ranks = {point: rank for rank, point in enumerate(sorted(set(frame["point"]), key=natural_key))}
+        order = frame.assign(point=frame["point"].map(ranks)).sort_values(list(KEY_COLUMNS), kind="stable").index
+        return frame.loc[order].reset_index(drop=True)

@@ -13,7 +13,18 @@ from typing import TYPE_CHECKING, Any, Self
 
 from rdp.errors import RunFolderError
 from rdp.tables.keys import KeyIndex, last_of_each
-from rdp.tables.manifest import CELLS, FORMAT, Manifest, Part, read_manifest, write_error, write_json, write_manifest
+from rdp.tables.manifest import (
+    CELLS,
+    FORMAT,
+    ROWS_KEPT,
+    Manifest,
+    Part,
+    discard,
+    read_manifest,
+    write_error,
+    write_json,
+    write_manifest,
+)
 from rdp.tables.run import METRIC, RUN, Run, ScoreSet, read_parts
 from rdp.tables.schema import cell_schema, score_schema
 
@@ -21,7 +32,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 FLUSH_S = 2.0
-"""Rows are committed at least this often while they come: what a killed process can lose."""
+"""Rows are committed at least this often while they come."""
 
 FLUSH_ROWS = 5_000
 SMALL_PARTS = 24
@@ -112,6 +123,10 @@ class RunWriter:
         self._document = {"format": FORMAT, "protocol": run.protocol, "sessions": run.sessions}
         self._score_sets = {scores.metric: scores for scores in run.score_sets()}
         self.manifest = read_manifest(self.path)
+        for table in [name for name in self.manifest.tables if not (self.path / name).exists() and name != CELLS]:
+            # The user deleted the scores of a metric, to have them made again.
+            self.manifest = self.manifest.without(table)
+            write_manifest(self.path, self.manifest)
         self._remove_leftovers()
 
     def _remove_leftovers(self) -> None:
@@ -213,8 +228,8 @@ class RunWriter:
                 os.fsync(stream.fileno())
             return Part(file, rows.num_rows, path.stat().st_size, replaces)
         except OSError as error:
-            path.unlink(missing_ok=True)
-            raise write_error(path, error) from error
+            discard(path)
+            raise write_error(path, error, ROWS_KEPT) from error
 
     def _compact(self, most: int) -> None:
         """Merge a table's small parts, if there are more than `most`, dropping rows that later ones replaced."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -201,3 +203,47 @@ def test_a_wrong_option_is_refused_before_anything_is_made(
     with pytest.raises(SpecError, match=words):
         rdp.evaluate(photos, out=tmp_path / "run", **arguments)  # type: ignore[arg-type]
     assert not (tmp_path / "run").exists()
+
+
+def test_another_decoder_behind_the_same_name_is_refused(photos: Path, tmp_path: Path) -> None:
+    """The file would stay the same and the image not: rows of two decoders must not share a name."""
+    tool, out = tmp_path / "t.toml", tmp_path / "run"
+    body = '[tools.t]\nencode = ["cp", "{{input}}", "{{output}}"]\ndecode = {}\n'
+    arguments = (photos, "external:tool=t", ["mse"], out)
+    tool.write_text(body.format('["cp", "{input}", "{output}"]'))
+    rdp.evaluate(*arguments, codec_files=[tool], jobs=1)
+    script = "import sys; from PIL import Image; Image.open(sys.argv[1]).point(lambda v: v // 2).save(sys.argv[2])"
+    tool.write_text(body.format(f'["{sys.executable}", "-c", "{script}", "{{input}}", "{{output}}"]'))
+    with pytest.raises(RunFolderError, match="made by another decoder.*--redo"):
+        rdp.evaluate(*arguments, codec_files=[tool], jobs=1)
+    run = rdp.evaluate(*arguments, codec_files=[tool], redo=["external*"], jobs=1)
+    assert (run.to_pandas().mse > 100).all()
+
+
+def test_a_script_that_changed_is_another_encoder(photos: Path, tmp_path: Path) -> None:
+    tool, out = tmp_path / "t.toml", tmp_path / "run"
+    command = f'["{sys.executable}", "{{here}}/copy.py", "{{input}}", "{{output}}"]'
+    tool.write_text(f"[tools.t]\nencode = {command}\ndecode = {command}\n")
+    (tmp_path / "copy.py").write_text("import shutil, sys; shutil.copyfile(sys.argv[1], sys.argv[2])")
+    rdp.evaluate(photos, "external:tool=t", ["mse"], out, codec_files=[tool], jobs=1)
+    (tmp_path / "copy.py").write_text("import shutil, sys; shutil.copyfile(sys.argv[1], sys.argv[2])  # better")
+    with pytest.raises(RunFolderError, match="made by another encoder"):
+        rdp.evaluate(photos, "external:tool=t", ["mse"], out, codec_files=[tool], jobs=1)
+
+
+def test_scores_whose_folder_was_deleted_are_made_again(photos: Path, tmp_path: Path) -> None:
+    """What a refusal of other metric settings advises."""
+    out = tmp_path / "run"
+    run = rdp.evaluate(photos, "png", ["mse", "histogram_kl"], out, jobs=1)
+    (scores,) = [scores for scores in run.score_sets() if scores.metric == "mse"]
+    shutil.rmtree(out / scores.table)
+    assert "mse" not in run.table().numeric_columns
+    run = rdp.evaluate(photos, "png", ["mse"], out, jobs=1)
+    assert run.sessions[-1]["scored"] == 3 and run.to_pandas().mse.notna().all()
+
+
+@pytest.mark.parametrize("options", [{"jobs": "2"}, {"codecs": [5]}, {"metrics": [5]}])
+def test_arguments_of_a_wrong_type_are_refused(options: dict[str, object], photos: Path, tmp_path: Path) -> None:
+    arguments = {"codecs": "png", "metrics": "mse", **options}
+    with pytest.raises(SpecError):
+        rdp.evaluate(photos, out=tmp_path / "run", **arguments)  # type: ignore[arg-type]

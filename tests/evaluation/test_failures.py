@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -65,7 +66,7 @@ def test_a_crashing_codec_is_a_row_and_the_run_goes_on(
     assert len(frame) == 6 and len(failed) == 1
     row = failed.iloc[0]
     assert row.image == "b.png" and row.point.startswith("crashy")
-    assert frame[frame.status == "ok"].mse.notna().all() and np.isnan(row["mse"]) and np.isnan(row["nbytes"])
+    assert frame[frame.status == "ok"].mse.notna().all() and pd.isna(row["mse"]) and pd.isna(row["nbytes"])
     assert re.search(words, row.message)
 
 
@@ -247,3 +248,67 @@ def test_a_running_evaluation_keeps_others_out(photos: Path, tmp_path: Path) -> 
         pytest.raises(RunFolderError, match="another process is writing"),
     ):
         rdp.evaluate(photos, "png", ["mse"], tmp_path / "run", jobs=1)
+
+
+SLOW_TOOL = """
+import shutil, sys, time
+time.sleep(0.4)
+shutil.copyfile(sys.argv[1], sys.argv[2])
+"""
+
+
+def test_a_killed_run_of_a_slow_codec_keeps_what_it_had_done(photos: Path, tmp_path: Path) -> None:
+    """Tasks end after some seconds whatever cells cost, so that even a slow codec makes progress between kills."""
+    (tmp_path / "slow.py").write_text(SLOW_TOOL)
+    tool = tmp_path / "t.toml"
+    command_line = f'["{sys.executable}", "{{here}}/slow.py", "{{input}}", "{{output}}"]'
+    keys = '[tools.t.keys.n]\nkind = "integer"\n'
+    tool.write_text(f"[tools.t]\nencode = {command_line}\ndecode = {command_line}\n{keys}")
+    out = tmp_path / "run"
+    words = [
+        "evaluate",
+        photos / "a.png",
+        "--codec",
+        "external:tool=t,n=1..40",
+        "--codec-file",
+        tool,
+        "--out",
+        out,
+        "-j",
+        "1",
+    ]
+    process = subprocess.Popen([sys.executable, "-m", "rdp", *map(str, words)], stderr=subprocess.PIPE)
+    while process.poll() is None and not (out / "manifest.json").exists():
+        time.sleep(0.1)
+    assert process.poll() is None
+    process.kill()
+    process.communicate()
+    assert 0 < len(rdp.open_run(out).table()) < 40
+
+
+def test_a_polite_kill_ends_like_ctrl_c(many_photos: Path, tmp_path: Path) -> None:
+    process = start(many_photos, tmp_path / "run")
+    while process.poll() is None and not (tmp_path / "run" / "objects").exists():
+        time.sleep(0.05)
+    process.terminate()
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130 and "leaked" not in errors and "Traceback" not in errors
+
+
+def test_a_device_that_is_not_there_is_refused_first(photos: Path, tmp_path: Path) -> None:
+    for device in ("foo", "cuda:99"):
+        with pytest.raises(MetricError, match=device):
+            rdp.evaluate(photos, "png", ["mse"], tmp_path / "run", device=device)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_disk_that_becomes_read_only_is_a_message(small_disk: Path, photos: Path) -> None:
+    run = small_disk / "run"
+    rdp.evaluate(photos, "png", ["mse"], run, jobs=1)
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    for words in (
+        ["table", "export", run, small_disk / "t.csv"],
+        ["table", "export", run, small_disk / "new" / "t.csv"],
+    ):
+        done = command(*words)
+        assert done.returncode == 2 and "no permission to write" in done.stderr and "Traceback" not in done.stderr

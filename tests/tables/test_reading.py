@@ -164,3 +164,32 @@ def test_long_rows_are_the_wide_ones(csv: Path) -> None:
     table = read_table(csv, COLUMNS)
     long = long_frame(table, ["mse"])
     assert long.column.unique().tolist() == ["mse"] and long.value.tolist() == [10, 5, 8, 4]
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"image,point,status,a\nx,p,OK,1\n", "row 1: status 'OK' is neither 'ok' nor 'failed'"),
+        (b"image;point;a\nx;p;1\n", "not separated by commas"),
+        ("image,point,a\nx,p,1\n".encode("utf-16"), "not UTF-8"),
+    ],
+)
+def test_the_usual_slips_of_spreadsheets_are_named(data: bytes, words: str, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes(data)
+    with pytest.raises(TableError, match=words):
+        read_table(tmp_path / "t.csv")
+
+
+def test_a_column_that_one_cell_turns_into_text_says_which(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("image,point,a\nx,p,1\ny,p,NA\n")
+    with pytest.raises(TableError, match="holds text, not numbers: 'NA' in row 2"):
+        read_table(tmp_path / "t.csv").require(["a"])
+
+
+def test_frames_are_sorted_with_numbers_by_size_and_whole_numbers_stay_whole() -> None:
+    frame = pd.DataFrame(
+        {"image": ["x"] * 3, "point": ["q=45", "q=5", "q=15"], "nbytes": pd.array([1, None, 3], dtype="Int64")}
+    )
+    sorted_frame = read_table(frame).to_pandas()
+    assert sorted_frame.point.tolist() == ["q=5", "q=15", "q=45"]
+    assert sorted_frame["nbytes"].tolist() == [pd.NA, 3, 1] and str(sorted_frame["nbytes"].dtype) == "Int64"
