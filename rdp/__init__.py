@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from rdp.codecs.files import decode_file as decode_file
+    from rdp.codecs.files import encode_file as encode_file
     from rdp.errors import InfeasibleError as InfeasibleError
     from rdp.errors import NoSelectionError as NoSelectionError
     from rdp.errors import RdpError as RdpError
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from rdp.images import read_image as read_image
     from rdp.images import sample_images as sample_images
     from rdp.report import write_report as write_report
+    from rdp.report.pack import pack as pack
+    from rdp.report.unpack import unpack as unpack
     from rdp.selection import Problem as Problem
     from rdp.selection import Selection as Selection
     from rdp.selection import load_selection as load_selection
@@ -40,13 +44,17 @@ _WHERE = {
     "RdpError": "rdp.errors",
     "Run": "rdp.tables",
     "Selection": "rdp.selection",
+    "decode_file": "rdp.codecs.files",
+    "encode_file": "rdp.codecs.files",
     "evaluate": "rdp.evaluation",
     "load_selection": "rdp.selection",
     "open_run": "rdp.tables",
+    "pack": "rdp.report.pack",
     "read_image": "rdp.images",
     "read_table": "rdp.tables",
     "sample_images": "rdp.images",
     "solve": "rdp.selection",
+    "unpack": "rdp.report.unpack",
     "write_report": "rdp.report",
 }
 

@@ -99,6 +99,7 @@ HEAVY = {
     "lpips",
     "piq",
     "skimage",
+    "av",
 }
 
 

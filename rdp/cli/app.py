@@ -11,8 +11,11 @@ import typer
 from typer.core import TyperGroup
 
 from rdp.cli.codecs import codecs_command
+from rdp.cli.decode import decode_command
+from rdp.cli.encode import encode_command
 from rdp.cli.evaluate import evaluate_command
 from rdp.cli.metrics import metrics_command
+from rdp.cli.pack import pack_command, unpack_command
 from rdp.cli.report import report_command
 from rdp.cli.samples import samples_command
 from rdp.cli.solve import solve_command
@@ -51,6 +54,10 @@ app = typer.Typer(
 app.command("evaluate", short_help="Images and operating points into a table of rows.")(evaluate_command)
 app.command("solve", short_help="One operating point for every image, provably.")(solve_command)
 app.command("report", short_help="Tables and figure of a selection.")(report_command)
+app.command("pack", short_help="The chosen files as a delivery, with a manifest.")(pack_command)
+app.command("unpack", short_help="A delivery back into pictures, checked.")(unpack_command)
+app.command("encode", short_help="One image into one file.")(encode_command)
+app.command("decode", short_help="One file back into a picture.")(decode_command)
 app.add_typer(table_app, name="table", short_help="Show or export rows.")
 app.add_typer(weights_app, name="weights", short_help="Network weights: where they are, verified.")
 app.command("codecs", short_help="Codec families and their keys; what a spec means.")(codecs_command)

@@ -43,6 +43,7 @@ def _document(metric: MetricDescription) -> dict[str, Any]:
         "weights": list(metric.weights),
         "weights_found": metric.found,
         "ready": metric.ready,
+        "message": metric.problem,
     }
 
 
@@ -69,10 +70,12 @@ def _print_table(described: list[MetricDescription]) -> None:
             )
     Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH).print(table)
     if any(not metric.ready for metric in described):
-        typer.echo("Missing weights: `rdp weights fetch NAME`, or `rdp weights list` for what they are.", err=True)
+        typer.echo(
+            "Missing or wrong weights: `rdp weights fetch NAME`, or `rdp weights list` for what they are.", err=True
+        )
 
 
 def _weights(metric: MetricDescription) -> str:
     if not metric.weights:
         return "none"
-    return metric.found or f"{metric.weights[0]} (missing)"
+    return metric.problem or metric.found or f"{metric.weights[0]} (missing)"

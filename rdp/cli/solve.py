@@ -78,7 +78,9 @@ def solve_command(
             metavar="IMAGE=POINT", help="The images (a glob) do not take the points (a glob).", rich_help_panel=_CHOICES
         ),
     ] = None,
-    solver: Annotated[str, typer.Option(help="auto, cbc, cp-sat, highs or scip.", rich_help_panel=_SOLVING)] = "auto",
+    solver: Annotated[
+        str, typer.Option(help="auto, cbc, cp-sat, enumerate, highs or scip.", rich_help_panel=_SOLVING)
+    ] = "auto",
     gap: Annotated[
         str,
         typer.Option(
@@ -107,6 +109,8 @@ def solve_command(
     """
     from rdp.selection import solve
 
+    if out is not None:
+        _require_writable(out)
     selection = solve(
         source,
         minimize=minimize,
@@ -125,7 +129,12 @@ def solve_command(
         time_limit=None if time_limit is None else _number("--time-limit", time_limit),
         columns=read_column_map(column),
     )
-    _show(selection, out, json)
+    _show(selection, json)
+    if out is not None:
+        # Last: a disk that is full by now does not take the result with it.
+        selection.save(out)
+        if selection.found and not json:
+            typer.echo(f"\nwritten to {out}")
     _exit(selection)
 
 
@@ -156,29 +165,41 @@ def _number(option: str, text: str) -> float:
     return value
 
 
-def _show(selection: Selection, out: Path | None, json: bool) -> None:
+def _require_writable(out: Path) -> None:
+    """Make the folder of the file where it is missing, and see before solving that a file can be made there."""
+    import tempfile
+
+    from rdp.tables.manifest import write_error
+
+    if out.is_dir():
+        raise SpecError(f"--out {out} is a folder; name a file in it, such as {out / 'selection.json'}")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out.parent):
+            pass
+    except OSError as error:
+        raise write_error(out, error) from error
+
+
+def _show(selection: Selection, json: bool) -> None:
     for warning in selection.warnings:
         typer.echo(f"warning: {warning}", err=True)
-    if out is not None:
-        selection.save(out)
     if json:
         from rdp.selection.document import document_text
 
         typer.echo(document_text(selection), nl=False)
     elif selection.found:
         typer.echo(describe(selection))
-        if out is not None:
-            typer.echo(f"\nwritten to {out}")
+    if not selection.found:
+        typer.echo(selection.explanation, err=True)
 
 
 def _exit(selection: Selection) -> None:
     from rdp.selection import Status
 
     if selection.status is Status.INFEASIBLE:
-        typer.echo(selection.explanation, err=True)
         raise typer.Exit(EXIT_INFEASIBLE)
     if selection.status is Status.UNKNOWN:
-        typer.echo(selection.explanation, err=True)
         raise typer.Exit(EXIT_NO_SELECTION)
     if selection.status is Status.FEASIBLE:
         gap = "unknown" if selection.gap is None else f"at most {selection.gap:.3g} of the objective"
@@ -187,13 +208,15 @@ def _exit(selection: Selection) -> None:
 
 def describe(selection: Selection) -> str:
     """The selection for people: status, objective, bound and gap, each budget, images per point, other averages."""
+    from rdp.selection.words import counted
+
     problem = selection.problem
     word = "minimised" if problem.goal == "minimize" else "maximised"
     bound = "unknown" if selection.bound is None else f"{selection.bound:.9g}"
     gap = "unknown" if selection.gap is None else f"{selection.gap:.2g}"
     images, points = problem.shape
     lines = [
-        f"{selection.status} selection for {images} images among {points} points"
+        f"{selection.status} selection for {counted(images, 'image')} among {counted(points, 'point')}"
         f" ({selection.solver}, {selection.elapsed_s:.2f} s)",
         f"average {problem.objective.column} {word}: {selection.objective:.9g}   bound {bound}   gap {gap}",
     ]

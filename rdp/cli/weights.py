@@ -130,5 +130,7 @@ def _print_table(statuses: list[WeightsStatus]) -> None:
         digits = f"{entry.expected[:12]}..." if entry.sha256 else f"{entry.expected}... (only this is known)"
         size = f"{entry.size / 1e6:.1f} MB" if entry.size else "unknown"
         where = str(status.path or entry.filename) + ("" if entry.url or status.path else " (no URL: see RDP_WEIGHTS)")
+        # Verifying writes its long message, with both hashes, below the table.
+        where = status.message if status.message.startswith("wrong size") else where
         table.add_row(entry.name, status.state, size, digits, entry.licence, ", ".join(entry.used_by), where)
     Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH).print(table)

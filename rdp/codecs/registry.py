@@ -8,11 +8,15 @@ from rdp.codecs.base import Codec, OperatingPoint
 from rdp.errors import SpecError, suggest
 
 FAMILIES: dict[str, str] = {
+    "bpg": "rdp.codecs.bpg.codec:Bpg",
     "jpeg": "rdp.codecs.jpeg:Jpeg",
     "jpeg2000": "rdp.codecs.jpeg2000:Jpeg2000",
     "webp": "rdp.codecs.webp:WebP",
     "avif": "rdp.codecs.avif:Avif",
     "png": "rdp.codecs.png:Png",
+    "heic": "rdp.codecs.heic:Heic",
+    "jxl": "rdp.codecs.jxl:Jxl",
+    "vvc": "rdp.codecs.vvc:Vvc",
     "external": "rdp.codecs.external:External",
 }
 

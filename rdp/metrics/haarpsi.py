@@ -5,8 +5,10 @@ assessment", Signal Processing: Image Communication 61, 2018 (arXiv 1607.06140),
 The reference implementation is `piq.haarpsi`, which this one equals to 1e-5; it is written anew so that the original's
 wavelet coefficients are computed once for all its reconstructions, and because box filters are sums of shifted sums.
 
-Why this one, of the metrics of `piq` that need no weights. Rank correlation with human scores, Spearman / Kendall, from
-the benchmark table of piq's README (measured with its implementations, whole data sets of which compression is a part):
+Why this one, of the metrics of `piq` that need no weights: it is a judgement. No published table could be found that
+sets all candidates against human scores of compression artefacts alone. What there is are the ranks over whole data
+sets, of which compression is a part (Spearman / Kendall, from the benchmark table of piq's README, measured with its
+implementations):
 
     metric      TID2013        KADID-10k      PIPAL
     HaarPSI     0.873 / 0.692  0.885 / 0.700  0.589 / 0.417
@@ -19,13 +21,20 @@ the benchmark table of piq's README (measured with its implementations, whole da
     MS-SSIM     0.798 / 0.597  0.802 / 0.609  0.552 / 0.389
     LPIPS-VGG   0.670 / 0.497  0.720 / 0.531  0.573 / 0.404
 
-HaarPSI and MDSI lead on KADID-10k, the largest set of classical distortions, JPEG and JPEG 2000 among them; on PIPAL,
-whose images come out of networks, as those of learned codecs do, HaarPSI is ahead of MDSI and VSI. No table was found
-that sets all of these against scores of compressed images alone. What decides between the near equals is the scale of
-analysis: VSI, MDSI and FSIM shrink the image by round(min(H, W) / 256), so the scale jumps with the size (640 pixels
-are halved, 641 divided by three) and the images of a mixed set are not judged alike, and a run on crops does not
-compare with one on whole images. HaarPSI halves every image once. It is also a weighted mean of local similarities,
-defined from 16 pixels on, and bounded.
+By these HaarPSI, MDSI and VSI are near equals. What decides between them is practical, and was measured on compressed
+photographs (`python benchmarks/perceptual_choice.py`: 25 crops of 385 x 385 pixels, four codecs, six close qualities
+each). Neighbouring qualities in order says little: 99 to 100 % for every candidate. But cutting two rows and columns
+off original and reconstruction changes the score by this part (median) of what the next quality changes it:
+
+    PSNR  MS-SSIM  HaarPSI  GMSD  DSS   MDSI   VSI    FSIMc   SR-SIMc
+    2 %   13 %     14 %     14 %  22 %  622 %  901 %  1270 %  1304 %
+
+VSI, MDSI and FSIM shrink the image by round(min(H, W) / 256), which jumps between those two sizes: images of a mixed
+set are not judged alike, and a run on crops does not compare with one on whole images. HaarPSI halves every image once.
+Of those that stay, DSS ranks well behind on TID2013, and GMSD (and MS-GMSD) is a standard deviation, for which an error
+that is equally strong everywhere is none. HaarPSI is a weighted mean of local similarities, bounded, and defined from
+16 pixels on. None of this shows how well it sees the artefacts of learned codecs: on PIPAL, whose images come out of
+networks, all of these rank low.
 
 What is done to the image: RGB to YIQ without gamma, 2 x 2 means, Haar coefficients at three scales of Y and 2 x 2 means
 of I and Q, all padded with zeros at the border (an odd last row or column is averaged with a row of zeros; original

@@ -15,7 +15,7 @@ from typing import Any
 from rdp.columns import COLUMNS, Column
 from rdp.errors import SpecError, suggest
 from rdp.metrics.base import Metric, MetricPlan
-from rdp.weights import find_entry, load_index, locate, resolve_first
+from rdp.weights import find_entry, load_index, look_at, resolve_first
 
 LPIPS_HEADS_SHA256 = {
     "alex": "df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0",
@@ -98,13 +98,17 @@ def create_metrics(names: Sequence[str], device: str = "cpu", index_path: Path |
 
 @dataclass(frozen=True)
 class MetricDescription:
-    """What a list of metrics shows. `weights` are alternatives; `found` is the one on this machine (not verified)."""
+    """What a list of metrics shows. `weights` are alternatives; `found` is the one on this machine (not verified).
+
+    `problem` says what is wrong with the file that would be taken, whose size is not that of the index.
+    """
 
     name: str
     columns: tuple[Column, ...]
     least_side: int
     weights: tuple[str, ...]
     found: str | None
+    problem: str = ""
 
     @property
     def ready(self) -> bool:
@@ -117,9 +121,13 @@ def describe_metrics(index_path: Path | None = None) -> list[MetricDescription]:
     index = load_index(index_path)
     described = []
     for name, entry in METRICS.items():
-        found = next((weights for weights in entry.weights if locate(find_entry(index, weights))), None)
+        # As when they are used, the first file that is there is the one that counts, though it be wrong.
+        own = (look_at(find_entry(index, weights)) for weights in entry.weights)
+        first = next((status for status in own if status.path is not None), None)
+        found = first.entry.name if first is not None and first.state == "present" else None
+        problem = f"{first.entry.name}: {first.message}" if first is not None and first.message else ""
         columns = tuple(COLUMNS[column] for column in entry.columns)
-        described.append(MetricDescription(name, columns, entry.least_side, entry.weights, found))
+        described.append(MetricDescription(name, columns, entry.least_side, entry.weights, found, problem))
     return described
 
 

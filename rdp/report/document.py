@@ -128,14 +128,29 @@ def _baseline_sentence(study: Study, one: Reported, name: str, baseline: Baselin
         return text + "." + _left_out(study, baseline)
     text += ": " + _gain_words(study, one, baseline)
     if baseline is one.mixture:
-        text += " Images draw their point at random, and no average with a budget is worse than the selection's"
-        text += ": this gain is not unspent budget." if len(shares) > 1 else "."
-        return text
+        return text + " Images draw their point at random." + _held_words(one, baseline)
     unspent = [
         f"{abs(c.budget - baseline.averages[c.term.column]):.3g} of {code(c.term.column)}" for c in problem.constraints
     ]
     text += f" It leaves unspent {' and '.join(unspent)}." if unspent else ""
     return text + _left_out(study, baseline)
+
+
+def _held_words(one: Reported, mixture: Baseline) -> str:
+    """What the mixture keeps in each constraint."""
+    averages, budgets = [], []
+    for held, budget in zip(mixture.held, one.selection.budgets, strict=True):
+        if held.to == "average":
+            averages.append(f"{code(held.column)} ({general(held.limit).text})")
+            continue
+        loose = ", which does not bind the selection" if budget.price == 0 else ""
+        budgets.append(f"{code(held.column)} {sense_words(held.sense)} {held.limit:g}{loose}")
+    parts = [f"to the selection's own average of {' and '.join(averages)}"] if averages else []
+    parts += [f"to the budget{_s(len(budgets))} {' and '.join(budgets)}"] if budgets else []
+    if not parts:
+        return ""
+    claim = ": this gain is not unspent budget." if len(mixture.parts) > 1 else "."
+    return f" The mixture is held {', and '.join(parts)}{claim}"
 
 
 def _gain_words(study: Study, one: Reported, baseline: Baseline) -> str:

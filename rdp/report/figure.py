@@ -1,16 +1,17 @@
-"""Drawing a plot: for a column of a paper, safe for colour-blind readers, and the same bytes every time."""
+"""Drawing a plot: for a column of a paper, or for a line with details, and the same bytes every time."""
 
 from __future__ import annotations
 
 import io
-import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from rdp.report.averages import Average
-from rdp.report.curves import Panel, Plot, Spot
+from rdp.report.curves import Panel, Plot
+from rdp.report.figure_styles import BUDGET, GREY, HULL, STYLE, legend_entries, line_styles, spot_style
+from rdp.report.zoom import Window, detail_windows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,42 +21,13 @@ FigureFormat = Literal["png", "pdf"]
 
 WIDTH_IN = 3.45
 """Column width of a two-column paper."""
+WIDTH_WITH_DETAILS_IN = 4.55
+"""Width with details beside the panels: an indented line of LaTeX's article; two columns of a paper have more."""
 PANEL_HEIGHT_IN = 2.15
+PANEL_HEIGHT_WITH_DETAILS_IN = 1.9
+"""Lower, as the panels are narrower, and three of them stay on a page with their legend."""
 LEGEND_ROW_IN = 0.17
 DPI = 200
-LONGEST_LABEL = 40
-
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D1F")
-"""Okabe and Ito's palette, without its yellow, which is too light for a line, and black, which marks selections."""
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1.2, 1.2)), (0, (4, 1.5, 1, 1.5)))
-SELECTION_MARKERS = ("*", "X", "P", "d", "h")
-_GREY = "#555555"
-
-_STYLE: dict[str, Any] = {
-    "font.family": ["DejaVu Sans"],
-    "font.size": 7.5,
-    "axes.labelsize": 7.5,
-    "xtick.labelsize": 7,
-    "ytick.labelsize": 7,
-    "legend.fontsize": 6.8,
-    "axes.linewidth": 0.6,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#dddddd",
-    "grid.linewidth": 0.5,
-    "axes.axisbelow": True,
-    "xtick.major.size": 2.5,
-    "ytick.major.size": 2.5,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "lines.linewidth": 1.1,
-    "lines.markersize": 3.6,
-    # TrueType, which publishers ask for, and which stays text.
-    "pdf.fonttype": 42,
-    "svg.hashsalt": "rdp",
-}
 
 
 def draw(plot: Plot, formats: Sequence[FigureFormat]) -> dict[FigureFormat, bytes]:
@@ -65,15 +37,20 @@ def draw(plot: Plot, formats: Sequence[FigureFormat]) -> dict[FigureFormat, byte
     # A user's own matplotlibrc must not change a report; the settings are back after the block.
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update(_STYLE)
+        matplotlib.rcParams.update(STYLE)
         figure = _figure(plot)
         return {name: _bytes_of(figure, name) for name in formats}
 
 
 def size_in(plot: Plot) -> tuple[float, float]:
     """Width and height of the figure in inches."""
-    rows = -(-len(_legend_entries(plot)) // _legend_columns(plot))
-    return WIDTH_IN, round(len(plot.panels) * PANEL_HEIGHT_IN + 0.15 + rows * LEGEND_ROW_IN, 2)
+    rows = -(-len(legend_entries(plot)) // _legend_columns(plot))
+    height = PANEL_HEIGHT_WITH_DETAILS_IN if detail_windows(plot.panels) else PANEL_HEIGHT_IN
+    return _width(plot), round(len(plot.panels) * height + 0.15 + rows * LEGEND_ROW_IN, 2)
+
+
+def _width(plot: Plot) -> float:
+    return WIDTH_WITH_DETAILS_IN if detail_windows(plot.panels) else WIDTH_IN
 
 
 def _bytes_of(figure: Figure, name: FigureFormat) -> bytes:
@@ -89,12 +66,19 @@ def _figure(plot: Plot) -> Figure:
 
     figure = Figure(figsize=size_in(plot), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(len(plot.panels), 1, sharex=True, squeeze=False)[:, 0]
+    windows = detail_windows(plot.panels)
+    grid = figure.subplots(len(plot.panels), 2 if windows else 1, sharex="col", squeeze=False)
     x_log = any(panel.x_log for panel in plot.panels)
-    for axis, panel in zip(axes, plot.panels, strict=True):
+    for axis, panel in zip(grid[:, 0], plot.panels, strict=True):
         _draw_panel(axis, panel, x_log)
-    axes[-1].set_xlabel(_axis_text(plot.panels[0].x))
-    entries = _legend_entries(plot)
+    if windows:
+        for row, panel, window in zip(grid, plot.panels, windows, strict=True):
+            _draw_detail(row[1], panel, window)
+            _frame(row[0], window)
+        grid[0, 1].set_title("Detail: where marks lie close")
+    for axis in grid[-1]:
+        axis.set_xlabel(_axis_text(plot.panels[0].x))
+    entries = legend_entries(plot)
     figure.legend(
         [_handle(key) for key, _ in entries],
         [label for _, label in entries],
@@ -110,20 +94,7 @@ def _figure(plot: Plot) -> Figure:
 
 
 def _draw_panel(axis: Axes, panel: Panel, x_log: bool) -> None:
-    for budget in panel.x_budgets:
-        axis.axvline(budget, color=_GREY, linewidth=0.8, linestyle=":", zorder=1)
-    for budget in panel.y_budgets:
-        axis.axhline(budget, color=_GREY, linewidth=0.8, linestyle=":", zorder=1)
-    styles = _styles(panel)
-    for line in panel.lines:
-        axis.plot(line.xs, line.ys, zorder=2, **styles[line.label])
-    if panel.hull is not None:
-        xs, ys = _sampled(*panel.hull)
-        axis.plot(xs, ys, **_HULL)
-    for kind in ("single", "mixture", "selection"):
-        for spot in panel.spots:
-            if spot.kind == kind:
-                axis.plot([spot.x], [spot.y], **_spot_style(spot.kind, spot.index))
+    _draw_marks(axis, panel)
     axis.set_ylabel(_axis_text(panel.y))
     if x_log:
         _log_axis(axis, "x")
@@ -132,89 +103,52 @@ def _draw_panel(axis: Axes, panel: Panel, x_log: bool) -> None:
     axis.margins(x=0.06, y=0.08)
 
 
-_HULL: dict[str, Any] = {"color": "black", "linewidth": 0.7, "linestyle": (0, (5, 3)), "zorder": 3}
+def _draw_detail(axis: Axes, panel: Panel, window: Window) -> None:
+    """The part of a panel within a window, with linear axes."""
+    from matplotlib.ticker import MaxNLocator
+
+    _draw_marks(axis, panel)
+    axis.set_xlim(*window.x)
+    axis.set_ylim(*window.y)
+    axis.xaxis.set_major_locator(MaxNLocator(4))
+    axis.yaxis.set_major_locator(MaxNLocator(4))
+    # An offset above the axis would have to be added up by the reader.
+    axis.ticklabel_format(useOffset=False)
 
 
-def _styles(panel: Panel) -> dict[str, dict[str, Any]]:
-    """Colour and marker by family; dashes by line within a family."""
-    families = list(dict.fromkeys(line.family for line in panel.lines))
-    seen: dict[str, int] = {}
-    styles: dict[str, dict[str, Any]] = {}
+def _draw_marks(axis: Axes, panel: Panel) -> None:
+    for budget in panel.x_budgets:
+        axis.axvline(budget, zorder=1, **BUDGET)
+    for budget in panel.y_budgets:
+        axis.axhline(budget, zorder=1, **BUDGET)
+    styles = line_styles(panel)
     for line in panel.lines:
-        if line.family is None:
-            styles[line.label] = {"color": _GREY, "marker": ".", "linestyle": "none"}
-            continue
-        number, variant = families.index(line.family), seen.get(line.family, 0)
-        seen[line.family] = variant + 1
-        # Beyond the palette, families go on with the next dashes; variants show in the marker's face too.
-        dash = DASHES[(variant + number // len(COLOURS)) % len(DASHES)]
-        colour = COLOURS[number % len(COLOURS)]
-        styles[line.label] = {
-            "color": colour,
-            "marker": MARKERS[(number + variant) % len(MARKERS)],
-            "linestyle": dash if len(line.xs) > 1 else "none",
-            "markerfacecolor": colour if variant % 2 == 0 else "white",
-            "markeredgewidth": 0.8,
-        }
-    return styles
+        axis.plot(line.xs, line.ys, zorder=2, **styles[line.label])
+    if panel.hull is not None:
+        xs, ys = _sampled(*panel.hull)
+        axis.plot(xs, ys, **HULL)
+    for spot in panel.spots:
+        axis.plot([spot.x], [spot.y], **spot_style(spot.kind, spot.index))
 
 
-def _spot_style(kind: str, index: int) -> dict[str, Any]:
-    common: dict[str, Any] = {"linestyle": "none", "color": "black"}
-    if kind == "single":
-        return {
-            **common,
-            "marker": "o",
-            "markersize": 9.5,
-            "markerfacecolor": "none",
-            "markeredgewidth": 1,
-            "zorder": 5,
-        }
-    if kind == "mixture":
-        return {
-            **common,
-            "marker": "D",
-            "markersize": 6.5,
-            "markerfacecolor": "none",
-            "markeredgewidth": 0.9,
-            "zorder": 5,
-        }
-    marker = SELECTION_MARKERS[index % len(SELECTION_MARKERS)]
-    size = 9 if marker == "*" else 6.5
-    return {
-        **common,
-        "marker": marker,
-        "markersize": size,
-        "markeredgecolor": "white",
-        "markeredgewidth": 0.6,
-        "zorder": 6,
-    }
-
-
-def _legend_entries(plot: Plot) -> list[tuple[Any, str]]:
-    """(style, label) of everything that is drawn in any panel, each once: lines, selections, what they are held to."""
-    entries: dict[str, Any] = {}
-    for panel in plot.panels:
-        for label, style in _styles(panel).items():
-            entries.setdefault(label, style)
-    kinds = {(spot.kind, spot.index) for panel in plot.panels for spot in panel.spots}
-    for index, name in enumerate(plot.names):
-        if ("selection", index) in kinds:
-            label = "selection" if len(plot.names) == 1 else f"selection {name}"
-            entries[label] = _spot_style("selection", index)
-    for kind, label in (("single", "best single point"), ("mixture", "mixture, same averages")):
-        if any(found == kind for found, _ in kinds):
-            entries[label] = _spot_style(kind, 0)
-    if any(panel.hull is not None for panel in plot.panels):
-        entries["mixtures of points"] = _HULL
-    if any(panel.x_budgets or panel.y_budgets for panel in plot.panels):
-        entries["budget"] = {"color": _GREY, "linewidth": 0.8, "linestyle": ":"}
-    return [(style, textwrap.shorten(label, LONGEST_LABEL, placeholder="…")) for label, style in entries.items()]
+def _frame(axis: Axes, window: Window) -> None:
+    """A thin rectangle around what the detail shows."""
+    (left, right), (low, high) = window.x, window.y
+    axis.plot(
+        [left, right, right, left, left],
+        [low, low, high, high, low],
+        color=GREY,
+        linewidth=0.6,
+        zorder=4,
+        scalex=False,
+        scaley=False,
+    )
 
 
 def _legend_columns(plot: Plot) -> int:
-    longest = max((len(label) for _, label in _legend_entries(plot)), default=0)
-    return 3 if longest <= 12 else 2 if longest <= 28 else 1
+    longest = max((len(label) for _, label in legend_entries(plot)), default=0)
+    # A letter is about 0.05 in wide, and line sample and gaps take 0.32 in.
+    return min(max(int(_width(plot) / (0.05 * longest + 0.32)), 1), 6)
 
 
 def _handle(style: dict[str, Any]) -> Any:
@@ -247,4 +181,4 @@ def _axis_text(average: Average) -> str:
     return average.heading + arrow
 
 
-__all__ = ["DPI", "WIDTH_IN", "FigureFormat", "Spot", "draw", "size_in"]
+__all__ = ["DPI", "WIDTH_IN", "WIDTH_WITH_DETAILS_IN", "FigureFormat", "draw", "size_in"]

@@ -96,16 +96,22 @@ def baselines_frame(study: Study) -> pd.DataFrame:
 
 
 def budgets_frame(study: Study) -> pd.DataFrame:
-    """One row a budget: what it is, the selection's average, how much room is left, and the price."""
+    """One row a budget: what it is, the selection's average, how much room is left, and the price.
+
+    `mixture_limit` is what the time-shared mixture was held to, and `mixture_held_to` whether that is the selection's
+    own `average` or the `budget`; both are missing without a selection.
+    """
     import pandas as pd
 
     names = ["selection", "column", "sense", "budget", "weighting", "average", "slack", "price", "sentence"]
-    rows = [
-        (one.name, b.column, b.sense, b.budget, b.weighting, b.average, b.slack, b.price, b.sentence)
-        for one in study.selections
-        for b in one.selection.budgets
-    ]
-    return pd.DataFrame(rows, columns=names).astype({"average": float, "slack": float, "price": float})
+    rows: list[tuple[Any, ...]] = []
+    for one in study.selections:
+        held = one.mixture.held if one.mixture is not None else ()
+        for k, b in enumerate(one.selection.budgets):
+            own = (one.name, b.column, b.sense, b.budget, b.weighting, b.average, b.slack, b.price, b.sentence)
+            rows.append((*own, held[k].limit, held[k].to) if held else (*own, NOTHING, ""))
+    numbers = dict.fromkeys(("average", "slack", "price", "mixture_limit"), float)
+    return pd.DataFrame(rows, columns=[*names, "mixture_limit", "mixture_held_to"]).astype(numbers)
 
 
 def chosen_frame(study: Study) -> pd.DataFrame:

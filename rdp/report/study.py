@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +17,7 @@ from rdp.errors import SpecError, TableError
 from rdp.report.averages import Average, Cells, make_cells, report_averages
 from rdp.report.names import ShortNames, shorten
 from rdp.selection import Selection, load_selection
-from rdp.selection.baselines import Baseline, best_single_point, time_shared_mixture
+from rdp.selection.baselines import Baseline, best_single_point, fair_mixture
 from rdp.selection.grid import make_grid
 from rdp.selection.problem import IntArray, weighted_mean
 from rdp.tables import CellTable
@@ -113,23 +115,37 @@ def make_study(table: CellTable, given: Selections, columns: Sequence[str] | Non
 
 
 def _named(given: Selections) -> dict[str, Given]:
-    """Selections by name: that of a mapping, the stem of a file, else `selection`, numbered where there are several."""
+    """Selections by name: that of a mapping, the stem of a file, else `selection`; all different (`_names`)."""
     if isinstance(given, Mapping):
         named = dict(given)
     else:
         listed = [given] if isinstance(given, (Selection, str, os.PathLike)) else list(given)
-        stems = [Path(one).stem if not isinstance(one, Selection) else "selection" for one in listed]
-        if len(set(stems)) < len(stems):
-            stems = [
-                f"{Path(one).parent.name}/{stem}" if not isinstance(one, Selection) and Path(one).parent.name else stem
-                for one, stem in zip(listed, stems, strict=True)
-            ]
-        if len(set(stems)) < len(stems):
-            stems = [f"{stem} {k + 1}" for k, stem in enumerate(stems)]
-        named = dict(zip(stems, listed, strict=True))
+        named = dict(zip(_names(listed), listed, strict=True))
     if not named:
         raise SpecError("no selection: give at least one, or the path of a selection.json")
     return named
+
+
+def _names(listed: Sequence[Given]) -> list[str]:
+    """Names that are all different: equal stems get as many of their folders as tell them apart, the rest numbers."""
+    files = [None if isinstance(one, Selection) else Path(one).absolute() for one in listed]
+    names = ["selection" if file is None else file.stem for file in files]
+    for depth in range(1, max((len(file.parts) for file in files if file is not None), default=0)):
+        count = Counter(names)
+        if max(count.values()) == 1:
+            break
+        for k, file in enumerate(files):
+            if file is not None and count[names[k]] > 1:
+                folders = file.relative_to(file.anchor).parts[:-1][-depth:]
+                names[k] = "/".join((*folders, file.stem))
+    # What is left is the same file twice, or selections that come from no file.
+    count, taken = Counter(names), set(names)
+    for k, name in enumerate(names):
+        if count[name] > 1:
+            free = (f"{name} {number}" for number in itertools.count(1))
+            names[k] = next(candidate for candidate in free if candidate not in taken)
+            taken.add(names[k])
+    return names
 
 
 def _check_belongs(selection: Selection, cells: Cells, name: str) -> None:
@@ -163,7 +179,7 @@ def _check_belongs(selection: Selection, cells: Cells, name: str) -> None:
 
 def _reported(name: str, selection: Selection, cells: Cells) -> Reported:
     problem = selection.problem
-    mixture = time_shared_mixture(problem, selection.averages) if selection.found else None
+    mixture = fair_mixture(selection) if selection.found else None
     return Reported(name, selection, best_single_point(problem), mixture, _numbers(problem.points, cells.grid.points))
 
 

@@ -2,24 +2,31 @@
 
 The single point is what a study without selection would use: one setting for all images, within the budgets. Part of
 a selection's gain over it is only budget that the single point leaves unspent. The time-shared mixture removes that:
-images are assigned to a few single points at random, with the probabilities that are best while no constrained average
-is worse than what the selection itself reached. What a selection gains over it comes from looking at the images.
+images are assigned to a few single points at random, with the probabilities that are best while it spends no more of
+any budget than the selection itself. A budget that does not bind the selection is no matter of spending, so there the
+mixture keeps the budget alone (`fair_mixture`). What a selection gains over it comes from looking at the images.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
 from rdp.errors import SolverError, SpecError
 from rdp.selection.check import excess
 from rdp.selection.problem import BoolArray, FloatArray, IntArray, Problem, Term
+from rdp.selection.result import Budget, Selection
+from rdp.selection.statement import Sense
 
 SMALLEST_SHARE = 1e-9
 """A probability below this is the solver's rounding."""
+
+BINDING_SLACK = 1e-3
+"""A budget whose price is not known binds when it is spent up to this part of it."""
 
 _OPTIMAL, _INFEASIBLE = 0, 2
 """Statuses of `scipy.optimize.linprog`."""
@@ -37,18 +44,36 @@ class Part:
     choice: IntArray
 
 
+@dataclass(frozen=True)
+class Held:
+    """What a mixture is held to in place of one budget: the selection's own average of the column, or the budget."""
+
+    column: str
+    sense: Sense
+    limit: float
+    to: Literal["average", "budget"]
+
+    @property
+    def name(self) -> str:
+        """`bpp <= 0.4948 (the selection's average)`, as messages show it."""
+        whose = " (the selection's average)" if self.to == "average" else ""
+        return f"{self.column} {'<=' if self.sense == 'at_most' else '>='} {self.limit:.6g}{whose}"
+
+
 @dataclass(frozen=True, eq=False)
 class Baseline:
     """A single point, or a mixture of some; or none, and then `reason` says why.
 
     `averages` maps every column of `problem.terms` to its weighted average, for a mixture the expected one. `left_out`
-    maps points that could not take part to the reason.
+    maps points that could not take part to the reason. `held` has, for a mixture, one entry a constraint, in their
+    order: what it keeps, or what none keeps.
     """
 
     parts: tuple[Part, ...]
     averages: Mapping[str, float] = field(default_factory=dict)
     left_out: Mapping[str, str] = field(default_factory=dict)
     reason: str = ""
+    held: tuple[Held, ...] = ()
 
     @property
     def found(self) -> bool:
@@ -92,27 +117,53 @@ def best_single_point(problem: Problem) -> Baseline:
     return _baseline(problem, (Part(problem.points[numbers[best]], 1.0, choices[best]),), left_out)
 
 
-def time_shared_mixture(problem: Problem, averages_at: Mapping[str, float]) -> Baseline:
+def fair_mixture(selection: Selection) -> Baseline:
+    """The time-shared mixture that a selection is measured against. `held` says what it keeps in each constraint.
+
+    Of a budget that binds the selection the mixture may spend as much as the selection did, so that no gain is unspent
+    budget; a budget that does not bind it is kept as it is. A budget binds when its price is positive, or, where there
+    is no price, when its slack is at most `BINDING_SLACK` of it. Where no mixture is that good, all budgets are kept as
+    they are: such a mixture may spend more than the selection, and its gain is still no unspent budget. The result is
+    without parts when no mixture is within the budgets. Raises `NoSelectionError` or `InfeasibleError` without one.
+    """
+    problem, _ = selection.problem, selection.required_choice
+    loose = [budget.column for budget in selection.budgets if not _binds(budget)]
+    mixture = time_shared_mixture(problem, selection.averages, at_budget=loose)
+    if mixture.found or all(held.to == "budget" for held in mixture.held):
+        return mixture
+    return time_shared_mixture(problem, selection.averages, at_budget=[budget.column for budget in selection.budgets])
+
+
+def _binds(budget: Budget) -> bool:
+    if budget.price is not None:
+        return budget.price > 0
+    return budget.slack is None or budget.slack <= BINDING_SLACK * abs(budget.budget)
+
+
+def time_shared_mixture(
+    problem: Problem, averages_at: Mapping[str, float], *, at_budget: Collection[str] = ()
+) -> Baseline:
     """The mixture of single points with the best expected objective, none of the constrained averages being worse
     than in `averages_at` (column -> the selection's own average; a selection's `averages` will do).
 
     The mixture is a probability for each point, and each image draws its point at random. It is an optimum of a linear
-    programme, so at most one more point has a share than there are budgets. A column that is bounded on both sides,
-    and the objective where it is bounded too, keep the budgets themselves. The result is without parts, and says why,
-    when no mixture reaches those averages. Raises `SpecError` for an average that is missing.
+    programme, so at most one more point has a share than there are budgets. The columns in `at_budget`, a column that
+    is bounded on both sides, and the objective where it is bounded too, keep the budgets themselves. The result is
+    without parts, and says why, when there is no such mixture. Raises `SpecError` for an average that is missing.
     """
     numbers, choices, left_out = _eligible(problem)
     if not numbers:
         return Baseline((), left_out=left_out, reason="no point may be used for every image")
+    held = _held(problem, averages_at, at_budget)
     sign = 1.0 if problem.goal == "minimize" else -1.0
     costs = sign * _averages(problem.objective, choices)
-    shares = _shares(costs, *_rows(problem, choices, averages_at))
+    shares = _shares(costs, *_rows(problem, choices, held))
     if shares is None:
-        columns = " and ".join(dict.fromkeys(c.term.column for c in problem.constraints))
-        reason = f"no mixture of single points is as good in {columns}"
-        return Baseline((), left_out=left_out, reason=reason)
+        limits = " and ".join(one.name for one in held)
+        reason = f"no mixture of single points meets {limits}"
+        return Baseline((), left_out=left_out, reason=reason, held=held)
     parts = [Part(problem.points[numbers[k]], float(shares[k]), choices[k]) for k in np.flatnonzero(shares)]
-    return _baseline(problem, tuple(parts), left_out)
+    return _baseline(problem, tuple(parts), left_out, held)
 
 
 def gain(value: float, over: float, *, lower_is_better: bool, unit: str = "") -> Gain:
@@ -161,20 +212,29 @@ def _averages(term: Term, choices: list[IntArray]) -> FloatArray:
     return np.array([term.average(choice) for choice in choices])
 
 
-def _rows(problem: Problem, choices: list[IntArray], averages_at: Mapping[str, float]) -> tuple[FloatArray, FloatArray]:
-    """`matrix` (K, M) and `limits` (K,) of the constraints, as at most, each row scaled to 1."""
+def _held(problem: Problem, averages_at: Mapping[str, float], at_budget: Collection[str]) -> tuple[Held, ...]:
+    """What the mixture keeps in place of each constraint."""
     columns = [constraint.term.column for constraint in problem.constraints]
-    matrix, limits = np.zeros((len(columns), len(choices))), np.zeros(len(columns))
-    for k, constraint in enumerate(problem.constraints):
+    held = []
+    for constraint in problem.constraints:
         column = constraint.term.column
         if column not in averages_at:
             raise SpecError(f"the selection's average of {column!r} is needed to find the mixture at that average")
-        own = columns.count(column) > 1 or column == problem.objective.column
-        sign = 1.0 if constraint.sense == "at_most" else -1.0
+        if column in at_budget or columns.count(column) > 1 or column == problem.objective.column:
+            held.append(Held(column, constraint.sense, constraint.budget, "budget"))
+        else:
+            held.append(Held(column, constraint.sense, averages_at[column], "average"))
+    return tuple(held)
+
+
+def _rows(problem: Problem, choices: list[IntArray], held: tuple[Held, ...]) -> tuple[FloatArray, FloatArray]:
+    """`matrix` (K, M) and `limits` (K,) of what is held, as at most, each row scaled to 1."""
+    matrix, limits = np.zeros((len(held), len(choices))), np.zeros(len(held))
+    for k, (constraint, one) in enumerate(zip(problem.constraints, held, strict=True)):
+        sign = 1.0 if one.sense == "at_most" else -1.0
         values = sign * _averages(constraint.term, choices)
-        limit = sign * (constraint.budget if own else averages_at[column])
-        scale = max(float(np.abs(values).max()), abs(limit)) or 1.0
-        matrix[k], limits[k] = values / scale, limit / scale
+        scale = max(float(np.abs(values).max()), abs(one.limit)) or 1.0
+        matrix[k], limits[k] = values / scale, sign * one.limit / scale
     return matrix, limits
 
 
@@ -203,9 +263,11 @@ def _shares(costs: FloatArray, matrix: FloatArray, limits: FloatArray) -> FloatA
     return np.asarray(shares / shares.sum())
 
 
-def _baseline(problem: Problem, parts: tuple[Part, ...], left_out: Mapping[str, str]) -> Baseline:
+def _baseline(
+    problem: Problem, parts: tuple[Part, ...], left_out: Mapping[str, str], held: tuple[Held, ...] = ()
+) -> Baseline:
     averages = {
         name: math.fsum(part.share * term.average(part.choice) for part in parts)
         for name, term in problem.terms.items()
     }
-    return Baseline(parts, averages, left_out)
+    return Baseline(parts, averages, left_out, held=held)

@@ -12,9 +12,10 @@ from rdp.weights.local import (
     reverify,
     search_folders,
     sha256_of,
+    size_problem,
     verify,
 )
-from rdp.weights.status import WeightsStatus, list_weights, verify_weights
+from rdp.weights.status import WeightsStatus, list_weights, look_at, verify_weights
 
 __all__ = [
     "WeightsEntry",
@@ -25,12 +26,14 @@ __all__ = [
     "list_weights",
     "load_index",
     "locate",
+    "look_at",
     "pretrained_folder",
     "resolve",
     "resolve_first",
     "reverify",
     "search_folders",
     "sha256_of",
+    "size_problem",
     "verify",
     "verify_weights",
 ]

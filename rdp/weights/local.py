@@ -61,6 +61,20 @@ def locate(entry: WeightsEntry) -> Path | None:
     return None
 
 
+def size_problem(entry: WeightsEntry, path: Path) -> str:
+    """What is wrong with the size of the file at `path`, or nothing; cheap, unlike `verify`, which is what counts.
+
+    Raises `WeightsError` if the file cannot be looked at.
+    """
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise WeightsError(f"weights file {path} cannot be read: {error.strerror}") from error
+    if entry.size is None or size == entry.size:
+        return ""
+    return f"wrong size ({size} bytes), found at {path}"
+
+
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file, 64 hex digits, computed once a process for each (path, size, modification time).
 

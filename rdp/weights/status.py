@@ -9,14 +9,17 @@ from typing import Literal
 
 from rdp.errors import WeightsError
 from rdp.weights.index import WeightsEntry, find_entry, load_index
-from rdp.weights.local import locate, verify
+from rdp.weights.local import locate, size_problem, verify
 
 State = Literal["missing", "present", "verified", "wrong"]
 
 
 @dataclass(frozen=True)
 class WeightsStatus:
-    """One file of the index on this machine: present means found but not hashed; `message` says what is wrong."""
+    """One file of the index on this machine: present means found, of the right size, not hashed.
+
+    `message` says what is wrong with the file at `path`.
+    """
 
     entry: WeightsEntry
     state: State
@@ -26,15 +29,23 @@ class WeightsStatus:
 
 
 def list_weights(index_path: Path | None = None) -> list[WeightsStatus]:
-    """Every file of the index, missing or present; nothing is hashed."""
-    found = [(entry, locate(entry)) for entry in load_index(index_path).values()]
-    return [WeightsStatus(entry, "present" if path else "missing", path) for entry, path in found]
+    """Every file of the index: missing, present, or wrong by its size; nothing is hashed."""
+    return [look_at(entry) for entry in load_index(index_path).values()]
 
 
 def verify_weights(names: Sequence[str] = (), index_path: Path | None = None) -> list[WeightsStatus]:
     """The named files, or all of the index, hashed: missing, verified or wrong. An unknown name is a `WeightsError`."""
     index = load_index(index_path)
     return [_verified(entry) for entry in ([find_entry(index, name) for name in names] or index.values())]
+
+
+def look_at(entry: WeightsEntry) -> WeightsStatus:
+    """One file of the index on this machine: missing, present, or wrong by its size; it is not hashed."""
+    path = locate(entry)
+    if path is None:
+        return WeightsStatus(entry, "missing")
+    problem = size_problem(entry, path)
+    return WeightsStatus(entry, "wrong" if problem else "present", path, message=problem)
 
 
 def _verified(entry: WeightsEntry) -> WeightsStatus:

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from rdp.cli.metrics import metrics_command
 from rdp.metrics import METRICS
+from rdp.weights import cache_folder, load_index
 
 app = typer.Typer()
 app.command()(metrics_command)
@@ -39,3 +40,16 @@ def test_json_prints_one_document_with_everything():
     assert metrics["psnr"]["columns"][0]["unit"] == "dB"
     assert metrics["mse"]["ready"] is True
     assert (metrics["lpips_vgg"]["ready"], metrics["lpips_vgg"]["weights"]) == (False, ["vgg16"])
+
+
+def test_a_metric_whose_weights_have_the_wrong_size_is_not_ready_and_says_why():
+    path = cache_folder() / load_index()["alexnet"].filename
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"wrong")
+    metrics = {m["name"]: m for m in json.loads(CliRunner().invoke(app, ["--json"]).stdout)["metrics"]}
+    alex = metrics["lpips_alex"]
+    assert (alex["ready"], alex["weights_found"]) == (False, None)
+    assert alex["message"] == f"alexnet: wrong size (5 bytes), found at {path}"
+    table = CliRunner().invoke(app, [])
+    assert "wrong size" in " ".join(table.stdout.split())
+    assert "wrong weights" in table.stderr

@@ -185,6 +185,49 @@ def test_several_selections_stand_side_by_side_under_their_files_names(frame: pd
     assert "Chosen, rdp " in header
 
 
+def test_selections_of_files_with_one_name_are_told_apart_by_their_folders(frame: pd.DataFrame, tmp_path: Path) -> None:
+    table = tmp_path / "cells.csv"
+    frame.to_csv(table, index=False)
+    selection = rdp.solve(table, minimize="mse", at_most={"bpp": 0.3})
+    for folder in ("x/a", "y/a", "b"):
+        (tmp_path / folder).mkdir(parents=True)
+        selection.save(tmp_path / folder / "rd.json")
+    other = selection.save(tmp_path / "b" / "rdp.json")
+    paths = [tmp_path / folder / "rd.json" for folder in ("x/a", "y/a", "b")]
+    report = write_report(table, [*paths, other], tmp_path / "out", figures=())
+    assert report.selections == ("x/a/rd", "y/a/rd", "b/rd", "rdp")
+    assert {f"chosen_{name}" for name in report.selections} <= set(report.tables["points"].columns)
+    text = (tmp_path / "out" / "report.md").read_text()
+    assert all(f"## Selection {name}\n" in text for name in report.selections)
+
+
+def test_one_file_given_twice_and_selections_without_files_are_numbered(
+    frame: pd.DataFrame, selection: rdp.Selection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    selection.save(tmp_path / "rd.json")
+    selection.save(tmp_path / "selection 1.json")
+    monkeypatch.chdir(tmp_path)
+    given = ["rd.json", tmp_path / "rd.json", selection, selection, "selection 1.json"]
+    names = write_report(frame, given, tmp_path / "out", formats=["csv"], figures=()).selections
+    assert len(set(names)) == 5
+    assert names[0].endswith("rd 1")
+    assert names[1].endswith("rd 2")
+    assert names[2:] == ("selection 2", "selection 3", "selection 1")
+
+
+def test_the_report_says_for_each_budget_what_the_mixture_was_held_to(frame: pd.DataFrame, tmp_path: Path) -> None:
+    """A budget that does not bind must not keep the mixture from being found."""
+    selection = rdp.solve(frame, minimize="mse", at_most={"bpp": 0.3}, at_least={"psnr": 20})
+    report = write_report(frame, selection, tmp_path, figures=())
+    budgets = report.tables["budgets"].set_index("column")
+    assert budgets["mixture_held_to"].to_dict() == {"bpp": "average", "psnr": "budget"}
+    assert budgets["mixture_limit"].to_dict() == {"bpp": selection.averages["bpp"], "psnr": 20.0}
+    text = (tmp_path / "report.md").read_text()
+    assert f"held to the selection's own average of `bpp` ({selection.averages['bpp']:.6g})" in text
+    assert "and to the budget `psnr` at least 20, which does not bind the selection: this gain is not unspent" in text
+    assert report.tables["comparison"].set_index("average")["mixture"].notna().all()
+
+
 def test_points_that_a_selection_was_not_allowed_have_no_count(lossless: pd.DataFrame, tmp_path: Path) -> None:
     selection = rdp.solve(lossless, minimize="mse", at_most={"bpp": 0.3}, points=["webp:*"])
     points = write_report(lossless, selection, tmp_path, figures=()).tables["points"].set_index("point")

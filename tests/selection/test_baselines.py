@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from rdp.errors import SpecError
 from rdp.selection import Problem, build_problem, solve_problem
-from rdp.selection.baselines import best_single_point, gain, time_shared_mixture
+from rdp.selection.baselines import best_single_point, fair_mixture, gain, time_shared_mixture
 from rdp.tables import read_table
 
 
@@ -174,6 +175,74 @@ def test_no_selection_of_one_image_is_better_than_the_relaxation_that_the_mixtur
     mixture = time_shared_mixture(problem, selection.averages)
     assert selection.objective is not None
     assert mixture.averages["mse"] <= selection.objective * (1 + 1e-9)
+
+
+def two_points() -> dict[str, np.ndarray]:
+    """Two images; the first point is poor and cheap, the second good and dear, and the images differ in `psnr`."""
+    return {
+        "bpp": np.array([[0.1, 0.5], [0.1, 0.9]]),
+        "mse": np.array([[50.0, 10.0], [20.0, 15.0]]),
+        "psnr": np.array([[30.0, 37.0], [33.0, 34.0]]),
+    }
+
+
+def test_a_budget_that_does_not_bind_is_kept_by_the_mixture_as_it_is() -> None:
+    """Held to the selection's own average of what it happens to be good in, there would be no mixture."""
+    problem = Problem.from_arrays(two_points(), minimize="mse", at_most={"bpp": 0.3}, at_least={"psnr": 20})
+    selection = solve_problem(problem)
+    assert selection.averages["psnr"] == pytest.approx(35)
+    assert selection.prices["psnr"] == 0
+    assert not time_shared_mixture(problem, selection.averages).found
+    mixture = fair_mixture(selection)
+    assert mixture.found
+    assert [(one.column, one.to, one.limit) for one in mixture.held] == [
+        ("bpp", "average", pytest.approx(0.3)),
+        ("psnr", "budget", 20),
+    ]
+    assert mixture.averages["bpp"] == pytest.approx(0.3)
+    assert mixture.averages["mse"] == pytest.approx(35 - 22.5 / 3)
+
+
+def test_without_prices_a_budget_binds_where_next_to_nothing_is_left_of_it() -> None:
+    selection = solve_problem(
+        Problem.from_arrays(two_points(), minimize="mse", at_most={"bpp": 0.3}, at_least={"psnr": 20})
+    )
+    unpriced = replace(selection, budgets=tuple(replace(budget, price=None) for budget in selection.budgets))
+    assert [one.to for one in fair_mixture(unpriced).held] == ["average", "budget"]
+
+
+def test_where_no_mixture_reaches_the_binding_averages_it_is_held_to_the_budgets() -> None:
+    arrays = {"bpp": np.array([[0.1, 0.5], [0.5, 0.1]]), "mse": np.array([[20.0, 90.0], [90.0, 10.0]])}
+    problem = Problem.from_arrays(arrays, minimize="mse", at_most={"bpp": 0.4})
+    selection = solve_problem(problem)
+    priced = replace(selection, budgets=tuple(replace(budget, price=1.0) for budget in selection.budgets))
+    assert selection.averages["bpp"] == pytest.approx(0.1)
+    mixture = fair_mixture(priced)
+    assert mixture.held[0].to == "budget"
+    assert mixture.averages["bpp"] == pytest.approx(0.3)
+
+
+def test_there_is_no_mixture_where_none_is_within_the_budgets_and_the_reason_names_them() -> None:
+    arrays = {"bpp": np.array([[0.1, 0.5], [0.5, 0.1]]), "mse": np.array([[20.0, 90.0], [90.0, 10.0]])}
+    selection = solve_problem(Problem.from_arrays(arrays, minimize="mse", at_most={"bpp": 0.2}))
+    mixture = fair_mixture(selection)
+    assert not mixture.found
+    assert mixture.reason == "no mixture of single points meets bpp <= 0.2"
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_fair_mixture_is_within_the_budgets_and_spends_no_more_of_what_binds(seed: int) -> None:
+    arrays = random_arrays(seed)
+    budgets = {name: float(arrays[name].mean()) * factor for name, factor in (("bpp", 0.9), ("lpips", 1.05))}
+    selection = solve_problem(Problem.from_arrays(arrays, minimize="mse", at_most=budgets))
+    if not selection.found:
+        pytest.skip("infeasible")
+    mixture = fair_mixture(selection)
+    assert mixture.found
+    for budget, held in zip(selection.budgets, mixture.held, strict=True):
+        assert mixture.averages[budget.column] <= held.limit * (1 + 1e-6)
+        assert held.limit <= budget.budget * (1 + 1e-9)
+        assert held.limit == (budget.average if held.to == "average" else budget.budget)
 
 
 def test_gains_are_positive_where_the_selection_is_better() -> None:

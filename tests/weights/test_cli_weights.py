@@ -35,6 +35,18 @@ def test_list_as_json_is_one_document():
     assert entries["squeezenet1_1_features_fp16"]["url"] is None
 
 
+def test_list_says_of_a_file_of_the_wrong_size_that_it_is_wrong_and_where_it_lies(machine):
+    machine.mkdir(parents=True)
+    path = machine / load_index()["alexnet"].filename
+    path.write_bytes(b"wrong")
+    line = next(line for line in run("list").stdout.splitlines() if line.startswith("alexnet"))
+    assert line.split()[1] == "wrong"
+    assert "wrong size (5 bytes)" in run("list").stdout
+    entries = {entry["name"]: entry for entry in json.loads(run("list", "--json").stdout)["weights"]}
+    assert entries["alexnet"]["state"] == "wrong"
+    assert entries["alexnet"]["message"] == f"wrong size (5 bytes), found at {path}"
+
+
 def test_path_prints_the_cache_or_refuses_what_is_missing(machine):
     assert run("path").stdout.strip() == str(machine)
     result = run("path", "alexnet")

@@ -130,11 +130,19 @@ def test_states_are_told_apart(index_of, machine):
     assert states() == ["missing", "missing"]
     put(machine)
     assert states() == ["present", "verified"]
-    put(machine, b"wrong")
+    put(machine, CONTENT[:-1] + b"x")
     assert states() == ["present", "wrong"]
+    put(machine, b"wrong")
+    assert states() == ["wrong", "wrong"]
+    assert list_weights(index)[0].message == f"wrong size (5 bytes), found at {machine / 'net.pth'}"
     assert SHA256 in verify_weights(["net"], index)[0].message
     with pytest.raises(WeightsError, match="no weights are called"):
         verify_weights(["other"], index)
+
+
+def test_a_file_whose_size_the_index_does_not_know_is_present_whatever_its_size(index_of, machine):
+    put(machine, b"wrong")
+    assert list_weights(index_of(size=None))[0].state == "present"
 
 
 def test_the_shared_float16_features_are_the_file_of_the_index(monkeypatch):

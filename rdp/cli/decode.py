@@ -1,0 +1,35 @@
+"""`rdp decode`: one file back into a picture."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def decode_command(
+    file: Annotated[Path, typer.Argument(help="File to decode: its first bytes say which codec made it.")],
+    out: Annotated[Path, typer.Argument(help="Picture to write: .png, .ppm, .bmp or .tif.")],
+    codec: Annotated[
+        str | None,
+        typer.Option("--codec", "-c", help="What decodes a file that does not say, or another decoder."),
+    ] = None,
+    codec_file: Annotated[
+        list[Path] | None, typer.Option("--codec-file", help="TOML file that describes external tools. Repeatable.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite OUT.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")] = False,
+) -> None:
+    """Decode one file into a picture, losslessly."""
+    from rdp.codecs import load_tools
+    from rdp.codecs.files import decode_file
+
+    done = decode_file(file, out, codec, tools=load_tools(codec_file or []), force=force)
+    for note in done.notes:
+        typer.echo(f"note: {note}", err=True)
+    if as_json:
+        typer.echo(json.dumps(done.to_dict(), allow_nan=False))
+        return
+    typer.echo(f"{out}: {done.width}x{done.height} pixels from {done.nbytes} bytes of {done.family}")

@@ -1,0 +1,258 @@
+"""`manifest.json` of a delivery: what was delivered, at which points, with which bytes, and what was promised.
+
+    format, version     "rdp pack", 1
+    rdp_version
+    protocol            how originals were read, as in the run
+    selection           status, solver, statement (the words of `rdp solve`), objective, points (all that were offered)
+    budgets             one object each: column, sense, budget, weighting, average
+    averages            one object a column: column, weighting, average
+    total_bits          of all files
+    side_information    see `rdp.report.side_information`
+    points              one object a point in use: point, images, encoder_ids (keys and weights), codec_versions
+    metrics             name, fingerprint, identity (with the SHA-256 of its weights) of what the averages are of
+    tools               external tools: information for people. `rdp unpack` never runs a command line out of it
+    files               one object an image: dataset, image, point, file (path in the delivery), nbytes, file_sha256,
+                        reconstruction_sha256, pixels_sha256 (of the original), width, height
+
+There are no NaN or Infinity literals: such a number is null, and beside `name` stands `name_is`, as in
+`selection.json`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, cast
+
+from rdp.report.delivery_names import PackError, check_names, read_inside
+from rdp.report.json_fields import (
+    parse_json,
+    read_choice,
+    read_flag,
+    read_hash,
+    read_list,
+    read_object,
+    read_real,
+    read_text,
+    read_texts,
+    read_weighting,
+    read_whole,
+)
+from rdp.report.side_information import SideInformation
+from rdp.selection.document import number
+from rdp.selection.statement import Sense, Weighting
+
+MANIFEST = "manifest.json"
+FORMAT = "rdp pack"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class PackedFile:
+    """One delivered file: of which image, at which point, and what it must hold and decode to."""
+
+    dataset: str
+    image: str
+    point: str
+    file: str
+    nbytes: int
+    file_sha256: str
+    reconstruction_sha256: str
+    pixels_sha256: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class PackedAverage:
+    """The average of a column over the chosen cells, as the selection gives it."""
+
+    column: str
+    weighting: Weighting
+    average: float
+
+
+@dataclass(frozen=True)
+class PackedBudget:
+    """A budget of the selection, and the average that it bounds."""
+
+    column: str
+    sense: Sense
+    budget: float
+    weighting: Weighting
+    average: float
+
+
+@dataclass(frozen=True)
+class PackedPoint:
+    """A point in use: how many images took it, and what made their files."""
+
+    point: str
+    images: int
+    encoder_ids: tuple[str, ...]
+    codec_versions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class PackedMetric:
+    """A metric of the run: its columns, fingerprint, and what the fingerprint stands for."""
+
+    name: str
+    columns: tuple[str, ...]
+    fingerprint: str
+    identity: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The whole document; the module's text says what its parts are."""
+
+    files: tuple[PackedFile, ...]
+    averages: tuple[PackedAverage, ...]
+    budgets: tuple[PackedBudget, ...]
+    points: tuple[PackedPoint, ...]
+    metrics: tuple[PackedMetric, ...]
+    total_bits: int
+    side_information: SideInformation
+    selection: Mapping[str, Any]
+    protocol: Mapping[str, Any]
+    tools: tuple[Mapping[str, Any], ...] = ()
+    rdp_version: str = ""
+    caps: Mapping[str, float] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        side = asdict(self.side_information)
+        return {
+            "format": FORMAT,
+            "version": VERSION,
+            "rdp_version": self.rdp_version,
+            "protocol": dict(self.protocol),
+            "selection": dict(self.selection),
+            "budgets": [asdict(one) | number("average", one.average) for one in self.budgets],
+            "averages": [asdict(one) | number("average", one.average) for one in self.averages],
+            "total_bits": self.total_bits,
+            "side_information": side | {"explanation": self.side_information.explanation},
+            "points": [asdict(one) for one in self.points],
+            "metrics": [asdict(one) for one in self.metrics],
+            "tools": [dict(tool) for tool in self.tools],
+            "files": [asdict(one) for one in self.files],
+        }
+
+    def to_bytes(self) -> bytes:
+        """The content of `manifest.json`."""
+        return (json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a delivery, checked as what a stranger may have written.
+
+    Raises `PackError` if there is none, if it is of another version or damaged, and if it names files outside the
+    delivery, or one twice.
+    """
+    path = folder / MANIFEST
+    if not folder.is_dir():
+        raise PackError(f"{folder} does not exist: name a folder that rdp pack wrote")
+    try:
+        text = read_inside(folder, MANIFEST)
+    except PackError as error:
+        raise PackError(f"{path} {error}; rdp pack writes it last, so the delivery is not complete") from error
+    document = parse_json(path, text)
+    if document.get("format") != FORMAT or document.get("version") != VERSION:
+        raise PackError(
+            f"{path} is of format {document.get('format')!r}, version {document.get('version')!r}; this rdp reads "
+            f"{FORMAT!r}, version {VERSION}: unpack it with the rdp that made it"
+        )
+    try:
+        manifest = _manifest(document)
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise PackError(f"{path} is damaged: {type(error).__name__} {error}") from error
+    check_names([one.file for one in manifest.files])
+    if len({(one.dataset, one.image) for one in manifest.files}) < len(manifest.files):
+        raise PackError(f"{path} is damaged: it names an image twice")
+    return manifest
+
+
+def _manifest(document: dict[str, Any]) -> Manifest:
+    side = dict(document["side_information"])
+    side.pop("explanation", None)
+    selection = read_object(document["selection"])
+    statement = read_object(selection.get("statement", {}))
+    caps = read_object(statement.get("cap", {}))
+    files = read_list(document, "files", _file)
+    if not files:
+        raise ValueError("it names no file")
+    return Manifest(
+        files=files,
+        averages=read_list(document, "averages", _average),
+        budgets=read_list(document, "budgets", _budget),
+        points=read_list(document, "points", _point),
+        metrics=read_list(document, "metrics", _metric),
+        total_bits=read_whole(document, "total_bits"),
+        side_information=_side(side),
+        selection=selection,
+        protocol=read_object(document["protocol"]),
+        tools=tuple(read_object(tool) for tool in document["tools"]),
+        rdp_version=read_text(document, "rdp_version"),
+        caps={name: read_real(caps, name) for name in caps},
+    )
+
+
+def _file(entry: Mapping[str, Any]) -> PackedFile:
+    texts = {name: read_text(entry, name) for name in ("dataset", "image", "point", "file")}
+    hashes = {name: read_hash(entry, name) for name in ("file_sha256", "reconstruction_sha256", "pixels_sha256")}
+    return PackedFile(
+        **texts,
+        **hashes,
+        nbytes=read_whole(entry, "nbytes", 1),
+        width=read_whole(entry, "width", 1),
+        height=read_whole(entry, "height", 1),
+    )
+
+
+def _average(entry: Mapping[str, Any]) -> PackedAverage:
+    return PackedAverage(read_text(entry, "column"), read_weighting(entry), read_real(entry, "average"))
+
+
+def _budget(entry: Mapping[str, Any]) -> PackedBudget:
+    sense = read_choice(entry, "sense", ("at_most", "at_least"))
+    return PackedBudget(
+        read_text(entry, "column"),
+        cast("Sense", sense),
+        read_real(entry, "budget"),
+        read_weighting(entry),
+        read_real(entry, "average"),
+    )
+
+
+def _point(entry: Mapping[str, Any]) -> PackedPoint:
+    return PackedPoint(
+        read_text(entry, "point"),
+        read_whole(entry, "images", 1),
+        read_texts(entry, "encoder_ids"),
+        read_texts(entry, "codec_versions"),
+    )
+
+
+def _metric(entry: Mapping[str, Any]) -> PackedMetric:
+    return PackedMetric(
+        read_text(entry, "name"),
+        read_texts(entry, "columns"),
+        read_text(entry, "fingerprint"),
+        read_object(entry["identity"]),
+    )
+
+
+def _side(entry: Mapping[str, Any]) -> SideInformation:
+    readers: dict[str, Callable[[Mapping[str, Any], str], Any]] = {
+        "int": read_whole,
+        "float": read_real,
+        "bool": read_flag,
+    }
+    values: dict[str, Any] = {
+        item.name: read_weighting(entry) if item.name == "weighting" else readers[str(item.type)](entry, item.name)
+        for item in fields(SideInformation)
+    }
+    return SideInformation(**values)
