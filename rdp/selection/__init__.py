@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rdp.selection.backends import AUTO, BACKENDS
-    from rdp.selection.baselines import best_single_point, time_shared_mixture
+    from rdp.selection.baselines import best_single_point, fair_mixture, time_shared_mixture
     from rdp.selection.builder import build_problem
-    from rdp.selection.document import load_selection
+    from rdp.selection.loading import load_selection
     from rdp.selection.problem import Constraint, ImageBound, Problem, Term
     from rdp.selection.result import Budget, Selection
     from rdp.selection.solving import solve, solve_problem
@@ -34,7 +34,8 @@ _HOMES = {
     "Term": "problem",
     "best_single_point": "baselines",
     "build_problem": "builder",
-    "load_selection": "document",
+    "fair_mixture": "baselines",
+    "load_selection": "loading",
     "solve": "solving",
     "solve_problem": "solving",
     "time_shared_mixture": "baselines",
@@ -53,6 +54,7 @@ __all__ = [
     "Term",
     "best_single_point",
     "build_problem",
+    "fair_mixture",
     "load_selection",
     "solve",
     "solve_problem",

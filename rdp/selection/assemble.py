@@ -11,7 +11,7 @@ from rdp.selection.check import CheckedAnswer
 from rdp.selection.linear import LinearForm
 from rdp.selection.problem import FloatArray, IntArray, Problem
 from rdp.selection.relaxation import Relaxation, price_sentence
-from rdp.selection.result import Budget, Selection, make_budget, relative_gap
+from rdp.selection.result import Budget, Selection, make_budget, reaches
 from rdp.selection.status import Status
 
 
@@ -49,7 +49,7 @@ def found(
     objective = problem.objective.average(choice)
     bound = _settled_bound(sign * objective, form, max(answer.bound, relaxation.bound), answer.status, problem)
     bound = None if bound is None else sign * bound
-    proven = bound is not None and relative_gap(objective, bound) <= gap * (1 + 1e-6)
+    proven = reaches(objective, bound, gap)
     return Selection(
         problem=problem,
         status=Status.OPTIMAL if proven else Status.FEASIBLE,
@@ -61,6 +61,7 @@ def found(
         averages={column: term.average(choice) for column, term in problem.terms.items()},
         warnings=(*problem.warnings, *answer.notes, *([relaxation.note] if relaxation.note else [])),
         elapsed_s=elapsed_s,
+        allowed_gap=gap,
     )
 
 

@@ -15,6 +15,7 @@ from rdp.selection.patterns import match_points as _points_of
 from rdp.selection.patterns import require_images, require_points, select_points, split_pair
 from rdp.selection.problem import BoolArray, Constraint, FloatArray, ImageBound, Problem, Term, image_labels
 from rdp.selection.statement import Statement, Weighting
+from rdp.selection.words import counted
 from rdp.tables import CellTable
 
 TIME_COLUMNS = ("encode_s", "decode_s")
@@ -107,6 +108,7 @@ def state_problem(table: CellTable, statement: Statement) -> Problem:
         statement=statement,
         source=table.source,
         warnings=warnings,
+        choosable=choosable if bounds else None,
     )
 
 
@@ -178,10 +180,10 @@ def _present(grid: Grid, needed: Sequence[str], labels: Sequence[str]) -> tuple[
         present &= ~without
     empty = np.flatnonzero(~present.any(axis=1)).tolist()
     if len(empty):
-        others = f" (and {len(empty) - 1} more images)" if len(empty) > 1 else ""
+        others = f" (and {counted(len(empty) - 1, 'more image')})" if len(empty) > 1 else ""
         raise TableError(
             f"image {labels[empty[0]]!r}{others} of {grid.table.source} has no usable point: "
-            f"of its {grid.shape[1]} points, {_count_reasons(grid, needed, empty[0])}. "
+            f"of its {counted(grid.shape[1], 'point')}, {_count_reasons(grid, needed, empty[0])}. "
             "Complete the table, or leave the image out of it"
         )
     left_out = int((~present).sum())
@@ -189,8 +191,9 @@ def _present(grid: Grid, needed: Sequence[str], labels: Sequence[str]) -> tuple[
         return present, ()
     images = int((~present).any(axis=1).sum())
     return present, (
-        f"{grid.table.source}: {left_out} of {present.size} cells, in {images} of {grid.shape[0]} images, "
-        f"are left out ({', '.join(reasons)}): those points cannot be chosen for those images",
+        f"{grid.table.source}: {left_out} of {counted(present.size, 'cell')}, in {images} of "
+        f"{counted(grid.shape[0], 'image')}, {'is' if left_out == 1 else 'are'} left out ({', '.join(reasons)}): "
+        "those points cannot be chosen for those images",
     )
 
 
@@ -209,8 +212,9 @@ def _refuse_contended(grid: Grid, needed: Sequence[str], present: BoolArray) -> 
     contended = int((grid.true("contended") & present).sum())
     if contended:
         raise TableError(
-            f"{timed[0]} cannot be optimised or bounded: {contended} cells of {grid.table.source} were timed while "
-            "other workers ran, which is no measurement; evaluate with one worker (--jobs 1) to measure times"
+            f"{timed[0]} cannot be optimised or bounded: {counted(contended, 'cell')} of {grid.table.source} "
+            "were timed while other workers ran, which is no measurement; evaluate with one worker (--jobs 1) to "
+            "measure times"
         )
 
 
@@ -228,7 +232,7 @@ def _refuse_non_finite(
         return
     image, point = int(wrong[0][0]), int(wrong[0][1])
     value = values[image, point]
-    others = f" (and {len(wrong) - 1} more cells)" if len(wrong) > 1 else ""
+    others = f" (and {counted(len(wrong) - 1, 'more cell')})" if len(wrong) > 1 else ""
     advice = "correct the cell, empty it, or leave the point out with --points or --forbid"
     if value == np.inf and name.startswith("psnr"):
         advice = (

@@ -12,6 +12,7 @@ from rdp.selection.check import CheckedAnswer, excess_of
 from rdp.selection.linear import signed
 from rdp.selection.problem import Constraint, Goal, IntArray, Problem
 from rdp.selection.status import Status
+from rdp.selection.words import counted
 
 SHOWN = 5
 """Images that are named one by one."""
@@ -24,15 +25,18 @@ def images_without_point(problem: Problem) -> list[int]:
 
 def explain_images(problem: Problem, empty: list[int]) -> str:
     """For images whose bounds, fixed or forbidden points leave nothing: which, and what would."""
+    have = "has" if len(empty) == 1 and len(problem.images) == 1 else "have"
     lines = [
-        f"no selection: {len(empty)} of {len(problem.images)} images have no point left within the bounds on each image"
-        " and the fixed and forbidden points"
+        f"no selection: {len(empty)} of {counted(len(problem.images), 'image')} {have} no point left"
+        f" {_because_of(problem)}"
     ]
     lines += [f"  {problem.labels[image]}: {_image_reason(problem, image)}" for image in empty[:SHOWN]]
     if len(empty) > SHOWN:
         lines.append(f"  and {len(empty) - SHOWN} more")
-    for bound in problem.image_bounds:
-        values = np.where(problem.present, bound.values, np.inf if bound.sense == "at_most" else -np.inf)
+    # What would help must also be free of what is forbidden; where everything is, no bound helps.
+    free = problem.present if problem.choosable is None else problem.choosable
+    for bound in problem.image_bounds if free.any(axis=1).all() else ():
+        values = np.where(free, bound.values, np.inf if bound.sense == "at_most" else -np.inf)
         best = values.min(axis=1) if bound.sense == "at_most" else values.max(axis=1)
         needed = float(best.max() if bound.sense == "at_most" else best.min())
         if (needed > bound.bound) if bound.sense == "at_most" else (needed < bound.bound):
@@ -43,9 +47,18 @@ def explain_images(problem: Problem, empty: list[int]) -> str:
     return "\n".join(lines)
 
 
+def _because_of(problem: Problem) -> str:
+    """`within the bounds on each image`, `beside the fixed and forbidden points`, or both: as far as there are some."""
+    words = [word for word, said in (("fixed", problem.statement.fix), ("forbidden", problem.statement.forbid)) if said]
+    beside = f"beside the {' and '.join(words)} points" if words else ""
+    within = "within the bounds on each image" if problem.image_bounds else ""
+    return " and ".join(part for part in (within, beside) if part) or "to choose"
+
+
 def _image_reason(problem: Problem, image: int) -> str:
     reasons = []
     present = problem.present[image]
+    free = problem.allowed[image] if problem.choosable is None else problem.choosable[image]
     for bound in problem.image_bounds:
         if (bound.met()[image] & present).any():
             continue
@@ -56,10 +69,18 @@ def _image_reason(problem: Problem, image: int) -> str:
         )
     fixed = problem.statement.fix
     if isinstance(fixed, dict) and problem.labels[image] in fixed:
-        reasons.append(
-            f"it is fixed to {fixed[problem.labels[image]]!r}, which is left out, forbidden or out of bounds"
-        )
-    return "; ".join(reasons) or "no point meets all of its bounds together and is not forbidden"
+        return "; ".join([*reasons, _fixed_reason(problem, image, fixed[problem.labels[image]], bool(free.any()))])
+    if not free.any():
+        return "all of its points are forbidden"
+    forbidden = " and is not forbidden" if problem.statement.forbid else ""
+    return "; ".join(reasons) or f"no point meets all of its bounds together{forbidden}"
+
+
+def _fixed_reason(problem: Problem, image: int, point: str, free: bool) -> str:
+    if free:
+        return f"it is fixed to {point!r}, which is out of bounds"
+    present = bool(problem.present[image, problem.points.index(point)])
+    return f"it is fixed to {point!r}, which is {'forbidden' if present else 'left out: its row is not complete'}"
 
 
 def explain_budgets(problem: Problem, solve: Callable[[Problem], CheckedAnswer]) -> str:
@@ -71,19 +92,34 @@ def explain_budgets(problem: Problem, solve: Callable[[Problem], CheckedAnswer])
     unreachable = [c for c in problem.constraints if not _reachable(problem, c)]
     if unreachable:
         lines = ["no selection: " + " and ".join(c.name for c in unreachable) + " cannot be met by any"]
+        if any(_reachable(problem, c, bounded=False) for c in unreachable):
+            lines = [f"{lines[0]} within the bounds on each image"]
     for constraint in problem.constraints:
         lines.append(f"  {constraint.name}: {_attainable(problem, constraint, solve, unreachable)}")
     return "\n".join(lines)
 
 
-def best_alone(problem: Problem, constraint: Constraint) -> IntArray:
-    """The choice (N,) that meets one constraint best, whatever the others say."""
+def best_alone(problem: Problem, constraint: Constraint, *, bounded: bool = True) -> IntArray:
+    """The choice (N,) that meets one constraint best, whatever the others say; `bounded`: within the image bounds."""
     values, _ = signed(constraint)
-    return np.asarray(np.where(problem.allowed, values, np.inf).argmin(axis=1))
+    cells = problem.allowed if bounded or problem.choosable is None else problem.choosable
+    return np.asarray(np.where(cells, values, np.inf).argmin(axis=1))
 
 
-def _reachable(problem: Problem, constraint: Constraint) -> bool:
-    return excess_of(constraint, best_alone(problem, constraint)) <= 0
+def _reachable(problem: Problem, constraint: Constraint, *, bounded: bool = True) -> bool:
+    return excess_of(constraint, best_alone(problem, constraint, bounded=bounded)) <= 0
+
+
+def _alone(problem: Problem, constraint: Constraint) -> tuple[str, str]:
+    """The attainable average of one constraint, and in words what is kept meanwhile."""
+    alone = safe(constraint.term.average(best_alone(problem, constraint)), constraint.sense)
+    word = "least" if constraint.sense == "at_most" else "largest"
+    text = f"the {word} attainable average is {alone} alone"
+    if problem.image_bounds:
+        wider = safe(constraint.term.average(best_alone(problem, constraint, bounded=False)), constraint.sense)
+        without = f" ({wider} without them)" if wider != alone else ""
+        text = f"within the bounds on each image {text}{without}"
+    return alone, text
 
 
 def _attainable(
@@ -92,13 +128,11 @@ def _attainable(
     solve: Callable[[Problem], CheckedAnswer],
     unreachable: list[Constraint],
 ) -> str:
-    word = "least" if constraint.sense == "at_most" else "largest"
     option = f"--{constraint.sense.replace('_', '-')} {constraint.term.column}="
-    alone = constraint.term.average(best_alone(problem, constraint))
-    text = f"the {word} attainable average is {safe(alone, constraint.sense)} alone"
+    alone, text = _alone(problem, constraint)
     others = tuple(c for c in problem.constraints if c is not constraint)
     if not others:
-        return f"{text}; the nearest feasible budget is {option}{safe(alone, constraint.sense)}"
+        return f"{text}; the nearest feasible budget is {option}{alone}"
     if any(c is not constraint for c in unreachable):
         return f"{text}; with the other budgets kept there is no selection at all"
     goal: Goal = "minimize" if constraint.sense == "at_most" else "maximize"

@@ -15,6 +15,7 @@ import pyarrow.types as pat
 
 from rdp.errors import TableError
 from rdp.selection.problem import BoolArray, FloatArray, IntArray, natural_key
+from rdp.selection.words import counted
 from rdp.tables import CellTable
 from rdp.tables.table import OK
 
@@ -119,7 +120,7 @@ def _refuse_duplicates(grid: Grid) -> None:
     if count.max() > 1:
         image, point = divmod(int(count.argmax()), len(grid.points))
         raise TableError(
-            f"{grid.table.source} has {int((count > 1).sum())} keys with more than one row, such as image "
+            f"{grid.table.source} has {counted(int((count > 1).sum()), 'key')} with more than one row, such as image "
             f"{grid.images[image]!r} at {grid.points[point]!r}; keep one row for each"
         )
 

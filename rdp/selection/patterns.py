@@ -14,6 +14,7 @@ import numpy as np
 
 from rdp.errors import SpecError, suggest
 from rdp.selection.problem import BoolArray
+from rdp.selection.words import counted
 
 
 def _family(point: str) -> str:
@@ -76,16 +77,17 @@ def require_images(argument: str, pattern: str, labels: Sequence[str], images: S
     """The images that a pattern means; `SpecError` when there is none."""
     matched = match_images(pattern, labels, images)
     if not matched.any():
+        near = suggest(pattern, tuple(dict.fromkeys((*labels, *images))))
         raise SpecError(
-            f"{argument}: {pattern!r} means no image of the table.{suggest(pattern, (*labels, *images))}"
-            f" It has {len(labels)} images, such as {labels[0]!r}"
+            f"{argument}: {pattern!r} means no image of the table.{near}"
+            f" It has {counted(len(labels), 'image')}, such as {labels[0]!r}"
         )
     return matched
 
 
 def _known_points(pattern: str, points: Sequence[str]) -> str:
     families = tuple(dict.fromkeys(map(_family, points)))
-    near = suggest(pattern.removeprefix("!").rstrip("*").rstrip(":"), (*families, *points))
+    near = suggest(pattern.removeprefix("!").rstrip("*").rstrip(":"), tuple(dict.fromkeys((*families, *points))))
     shown = ", ".join(points[:6]) + (", ..." if len(points) > 6 else "")
     return f"{near} Its points: {shown}"
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -104,6 +104,7 @@ class Problem:
     `present` (N, M) says which cells have every value that is needed, `allowed` which of them may be chosen: within
     the bounds on each image, not forbidden, and where an image is fixed only that point. `columns` are the other
     numeric columns whose averages are reported. `statement` is what the user asked for, `source` names the table.
+    `choosable` (N, M) is `allowed` without the bounds on each image; None where there are none.
     """
 
     datasets: tuple[str, ...]
@@ -119,6 +120,7 @@ class Problem:
     statement: Statement = field(default_factory=Statement)
     source: str = "arrays"
     warnings: tuple[str, ...] = ()
+    choosable: BoolArray | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -160,7 +162,7 @@ class Problem:
         statement = Statement.of(
             minimize=minimize, maximize=maximize, at_most=at_most, at_least=at_least, weights=weights
         )
-        arrays = {name: np.asarray(values, dtype=np.float64) for name, values in columns.items()}
+        arrays = _arrays(columns)
         _require_columns(arrays, (*statement.used_columns, *statement.weights))
         shape = _common_shape(arrays)
         mask = _allowed_mask(allowed, shape)
@@ -195,6 +197,20 @@ def image_labels(datasets: Sequence[str], images: Sequence[str]) -> tuple[str, .
     return tuple(f"{dataset}/{image}" for dataset, image in zip(datasets, images, strict=True))
 
 
+def _arrays(columns: Mapping[str, npt.ArrayLike]) -> dict[str, FloatArray]:
+    if not isinstance(columns, Mapping) or not all(isinstance(name, str) for name in columns):
+        raise TableError("columns must map names to arrays of shape (images, points)")
+    return {name: _as_numbers(f"the array {name!r}", values) for name, values in columns.items()}
+
+
+def _as_numbers(name: str, values: npt.ArrayLike) -> FloatArray:
+    """The values as float64; raises `TableError` for rows of different lengths and for what is not a number."""
+    try:
+        return np.asarray(values, dtype=np.float64)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise TableError(f"{name} cannot be used: numbers are needed, in rows of equal length ({error})") from error
+
+
 def _require_columns(arrays: Mapping[str, FloatArray], used: Sequence[str]) -> None:
     for name in used:
         if name not in arrays:
@@ -214,14 +230,23 @@ def _common_shape(arrays: Mapping[str, FloatArray]) -> tuple[int, int]:
 def _allowed_mask(allowed: npt.ArrayLike | None, shape: tuple[int, int]) -> BoolArray:
     if allowed is None:
         return np.ones(shape, dtype=np.bool_)
-    mask = np.asarray(allowed)
+    try:
+        mask = np.asarray(allowed)
+    except ValueError as error:
+        raise TableError(f"allowed must be booleans of shape {shape}, not rows of different lengths") from error
     if mask.dtype != np.bool_ or mask.shape != shape:
         raise TableError(f"allowed must be booleans of shape {shape}, not {mask.dtype} of shape {mask.shape}")
     return mask
 
 
 def _names(given: Sequence[str] | None, kind: str, count: int) -> tuple[str, ...]:
+    if isinstance(given, str) or not (given is None or isinstance(given, Iterable)):
+        raise TableError(f"{kind}s must be a list of {count} names, not {given!r}")
     names = tuple(f"{kind} {k}" for k in range(count)) if given is None else tuple(given)
+    if not all(isinstance(name, str) for name in names):
+        raise TableError(
+            f"{kind}s must be a list of texts; {next(n for n in names if not isinstance(n, str))!r} is none"
+        )
     if len(names) != count or len(set(names)) != count:
         raise TableError(f"{count} different {kind} names are needed, one for each; got {len(set(names))}")
     return names
@@ -241,7 +266,7 @@ def _pixel_weights(pixels: npt.ArrayLike | None, count: int, statement: Statemen
         if "pixels" in statement.weights.values():
             raise SpecError("weights by pixels need the argument pixels: the number of pixels of every image")
         return None
-    area = np.asarray(pixels, dtype=np.float64)
+    area = _as_numbers("pixels", pixels)
     if area.shape != (count,) or not (np.isfinite(area) & (area > 0)).all():
         raise TableError(f"pixels must be {count} positive finite numbers, one for each image")
     return area

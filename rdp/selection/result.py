@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rdp.errors import InfeasibleError, NoSelectionError
+from rdp.selection.linear import allowance
 from rdp.selection.problem import Constraint, IntArray, Problem
 from rdp.selection.statement import Sense, Weighting
 from rdp.selection.status import Status
@@ -18,6 +19,8 @@ from rdp.selection.status import Status
 if TYPE_CHECKING:
     import pandas as pd
 
+DEFAULT_GAP = 1e-9
+"""Relative distance from the bound that counts as optimal, unless another is asked for."""
 SMALLEST_OBJECTIVE = 1e-12
 """The gap is relative to the objective, and for an objective at zero to this."""
 
@@ -26,9 +29,9 @@ SMALLEST_OBJECTIVE = 1e-12
 class Budget:
     """One averaged constraint and what became of it.
 
-    `average` and `slack` (how much room is left, not negative beyond rounding) are None without a selection. `price`
-    is what one unit more of room is worth in units of the objective by the linear relaxation, `sentence` says it in
-    words.
+    `average` and `slack` (how much room is left, 0 where that is no more than rounding) are None without a selection.
+    `price` is what one unit more of room is worth in units of the objective by the linear relaxation, `sentence` says
+    it in words.
     """
 
     column: str
@@ -51,6 +54,11 @@ def relative_gap(objective: float, bound: float) -> float:
     return abs(objective - bound) / max(abs(objective), SMALLEST_OBJECTIVE)
 
 
+def reaches(objective: float, bound: float | None, gap: float) -> bool:
+    """Whether an objective with that bound is proven to be within the gap of the best."""
+    return bound is not None and relative_gap(objective, bound) <= gap * (1 + 1e-6)
+
+
 @dataclass(frozen=True, eq=False)
 class Selection:
     """What `rdp.solve` returns, also when there is no selection.
@@ -58,7 +66,8 @@ class Selection:
     `choice` (N,) holds the number of each image's point, in the order of `problem.images` and `problem.points`, or is
     None. `objective` is the weighted average that was optimised, recomputed from the table; `bound` is what no
     selection can pass (below it for minimize, above it for maximize); None where not known. `averages` maps every
-    numeric column to its weighted average over the chosen cells. `explanation` says why there is no selection.
+    numeric column to its weighted average over the chosen cells. `allowed_gap` is the relative distance from the bound
+    up to which the status is optimal. `explanation` says why there is no selection.
     """
 
     problem: Problem
@@ -72,6 +81,7 @@ class Selection:
     explanation: str = ""
     warnings: tuple[str, ...] = ()
     elapsed_s: float = 0.0
+    allowed_gap: float = DEFAULT_GAP
 
     @property
     def found(self) -> bool:
@@ -142,7 +152,7 @@ class Selection:
     @classmethod
     def load(cls, path: str | Path, source: Any = None) -> Selection:
         """Read a `selection.json` and check it against its table; see `rdp.selection.load_selection`."""
-        from rdp.selection.document import load_selection
+        from rdp.selection.loading import load_selection
 
         return load_selection(path, source)
 
@@ -182,6 +192,9 @@ def make_budget(constraint: Constraint, choice: IntArray | None, price: float | 
     slack = None
     if average is not None:
         slack = constraint.budget - average if constraint.sense == "at_most" else average - constraint.budget
+        term = constraint.term
+        if choice is not None and abs(slack) <= allowance(constraint.budget, term.picked(choice), term.weights):
+            slack = 0.0  # the rounding of a mean
     return Budget(
         column=constraint.term.column,
         sense=constraint.sense,

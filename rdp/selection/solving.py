@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ import numpy as np
 from rdp.errors import SpecError
 from rdp.selection.assemble import found, nothing
 from rdp.selection.backends import AUTO, RawAnswer, choose_backend, require_solver
+from rdp.selection.backends.enumerate import LARGEST_IMAGES, TooManyError
 from rdp.selection.backends.isolated import relax_anywhere, solve_anywhere
 from rdp.selection.builder import state_problem
 from rdp.selection.check import CheckedAnswer, solve_checked
@@ -20,15 +22,15 @@ from rdp.selection.explain import explain_budgets, explain_images, images_withou
 from rdp.selection.linear import LinearForm, linear_form
 from rdp.selection.problem import Problem
 from rdp.selection.relaxation import Relaxation
-from rdp.selection.result import Selection
+from rdp.selection.result import DEFAULT_GAP, Selection
 from rdp.selection.statement import Statement, Weighting
 from rdp.selection.status import Status
 from rdp.tables import read_table
 
-DEFAULT_GAP = 1e-9
 EXPLANATION_GAP = 1e-6
 EXPLANATION_S = 10.0
 """An explanation shows six digits, and does not take longer than this for each budget."""
+ENUMERATE = "enumerate"
 SEPARABLE = "separable"
 """What `Selection.solver` says when no budget binds and each image simply takes its best point."""
 
@@ -128,9 +130,8 @@ def solve_problem(
     if empty:
         return nothing(problem, Status.INFEASIBLE, solver, explain_images(problem, empty), deadline.elapsed_s)
     form = linear_form(problem)
-    name = _backend_name(form, solver)
     relaxation = relax_anywhere(form, deadline.left_s)
-    answer = _answer(problem, form, relaxation, name, gap, deadline)
+    name, answer = _answer(problem, form, relaxation, solver, gap, deadline)
     if answer.choice is None and answer.status is Status.INFEASIBLE:
         text = explain_budgets(problem, lambda other: _solve_other(other, solver, gap, deadline))
         return nothing(problem, Status.INFEASIBLE, name, text, deadline.elapsed_s, answer.notes)
@@ -141,14 +142,23 @@ def solve_problem(
     return found(problem, form, relaxation, answer, name, gap, deadline.elapsed_s)
 
 
-def _backend_name(form: LinearForm, solver: str) -> str:
-    if solver != AUTO:
-        return solver
-    return SEPARABLE if not len(form.budgets) else choose_backend(form)
-
-
 def _answer(
-    problem: Problem, form: LinearForm, relaxation: Relaxation, name: str, gap: float, deadline: Deadline
+    problem: Problem, form: LinearForm, relaxation: Relaxation, solver: str, gap: float, deadline: Deadline
+) -> tuple[str, CheckedAnswer]:
+    """Who answered, and what: `auto` enumerates for few images, unless that is too much, and else asks a solver."""
+    if solver != AUTO:
+        return solver, _answer_of(solver, problem, form, relaxation, gap, deadline)
+    if not len(form.budgets):
+        return SEPARABLE, _answer_of(SEPARABLE, problem, form, relaxation, gap, deadline)
+    if form.images <= LARGEST_IMAGES:
+        with contextlib.suppress(TooManyError):
+            return ENUMERATE, _answer_of(ENUMERATE, problem, form, relaxation, gap, deadline)
+    name = choose_backend(form)
+    return name, _answer_of(name, problem, form, relaxation, gap, deadline)
+
+
+def _answer_of(
+    name: str, problem: Problem, form: LinearForm, relaxation: Relaxation, gap: float, deadline: Deadline
 ) -> CheckedAnswer:
     if relaxation.infeasible:
         return CheckedAnswer(Status.INFEASIBLE, None, -math.inf)
@@ -176,5 +186,4 @@ def _solve_other(problem: Problem, solver: str, gap: float, deadline: Deadline) 
     left = deadline.left_s
     own = Deadline.of(EXPLANATION_S if left is None else min(left, EXPLANATION_S))
     form = linear_form(problem)
-    name = _backend_name(form, solver)
-    return _answer(problem, form, relax_anywhere(form, own.left_s), name, max(gap, EXPLANATION_GAP), own)
+    return _answer(problem, form, relax_anywhere(form, own.left_s), solver, max(gap, EXPLANATION_GAP), own)[1]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, cast
 
@@ -63,20 +63,23 @@ class Statement:
     ) -> Statement:
         """A checked statement; raises `SpecError` that names the argument (`rdp solve` calls it `--at-most` etc.)."""
         if (minimize is None) == (maximize is None):
-            raise SpecError("say what to optimise: either minimize or maximize, and one column")
+            raise SpecError(
+                "say what to optimise: either minimize or maximize, and one column "
+                "(--minimize COLUMN or --maximize COLUMN)"
+            )
         return cls(
-            minimize=minimize,
-            maximize=maximize,
+            minimize=_column("minimize", minimize),
+            maximize=_column("maximize", maximize),
             at_most=_numbers("at_most", at_most),
             at_least=_numbers("at_least", at_least),
             weights=_weightings(weights),
             each_at_most=_numbers("each_at_most", each_at_most),
             each_at_least=_numbers("each_at_least", each_at_least),
             points=_texts("points", points),
-            fix=dict(fix or {}) if fix is None or isinstance(fix, Mapping) else _texts("fix", fix),
+            fix=_text_map("fix", fix) if fix is None or isinstance(fix, Mapping) else _texts("fix", fix),
             forbid=_pairs(forbid),
             cap=_numbers("cap", cap),
-            columns=dict(columns or {}),
+            columns=_text_map("columns", columns),
         )
 
     @property
@@ -151,25 +154,44 @@ def _both_sides(upper: Mapping[str, float], lower: Mapping[str, float]) -> tuple
     return tuple(sorted(sides))
 
 
+def _column(argument: str, given: str | None) -> str | None:
+    if given is not None and (not isinstance(given, str) or not given):
+        raise SpecError(f"{argument} must be the name of one column, such as 'mse', not {given!r}")
+    return given
+
+
+def _entries(argument: str, given: Any, example: str) -> list[tuple[str, Any]]:
+    """The (name, value) pairs of a map, sorted by name; raises `SpecError` for what is none."""
+    if given is None:
+        return []
+    if not isinstance(given, Mapping):
+        raise SpecError(f"{argument} must map {example}, not {given!r}")
+    for name in given:
+        if not isinstance(name, str):
+            raise SpecError(f"{argument} must map {example}; {name!r} is not a text")
+    return sorted(given.items())
+
+
 def _numbers(argument: str, given: Mapping[str, float] | None) -> dict[str, float]:
     """The map with finite floats, sorted by column."""
-    if given is None:
-        return {}
-    if not isinstance(given, Mapping):
-        raise SpecError(f"{argument} must map columns to numbers, such as {{'bpp': 0.25}}, not {given!r}")
     out: dict[str, float] = {}
-    for column in sorted(given):
-        value: Any = given[column]
-        if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(float(value)):
+    for column, value in _entries(argument, given, "columns to numbers, such as {'bpp': 0.25}"):
+        if isinstance(value, bool) or not isinstance(value, numbers.Real) or not _is_finite(value):
             raise SpecError(f"{argument} {column}: {value!r} is not a finite number")
         out[column] = float(value)
     return out
 
 
+def _is_finite(value: Any) -> bool:
+    try:
+        return math.isfinite(float(value))
+    except OverflowError:
+        return False
+
+
 def _weightings(given: Mapping[str, Weighting] | None) -> dict[str, Weighting]:
     out: dict[str, Weighting] = {}
-    for column in sorted(given or {}):
-        weighting = (given or {})[column]
+    for column, weighting in _entries("weights", given, "columns to 'images' or 'pixels', such as {'bpp': 'pixels'}"):
         if weighting not in WEIGHTINGS:
             raise SpecError(
                 f"weights {column}: {weighting!r} is not a weighting.{suggest(str(weighting), WEIGHTINGS)}"
@@ -179,16 +201,42 @@ def _weightings(given: Mapping[str, Weighting] | None) -> dict[str, Weighting]:
     return out
 
 
+def _text_map(argument: str, given: Any) -> dict[str, str]:
+    """The map in its own order, names and values being texts."""
+    example = "images to points" if argument == "fix" else "our column names to yours, such as {'bpp': 'rate'}"
+    for name, value in _entries(argument, given, example):
+        if not isinstance(value, str):
+            raise SpecError(f"{argument} {name!r}: {value!r} is not a text")
+    return dict(given or {})
+
+
 def _texts(argument: str, given: Sequence[str] | None) -> tuple[str, ...]:
     if isinstance(given, str):
         raise SpecError(f"{argument} must be a list of texts, not one text: write [{given!r}]")
-    return tuple(given or ())
+    texts = _listed(argument, given, "texts")
+    for text in texts:
+        if not isinstance(text, str):
+            raise SpecError(f"{argument} must be a list of texts; {text!r} is none")
+    return texts
+
+
+def _listed(argument: str, given: Any, what: str) -> tuple[Any, ...]:
+    if given is None:
+        return ()
+    if isinstance(given, (str, Mapping)) or not isinstance(given, Iterable):
+        raise SpecError(f"{argument} must be a list of {what}, not {given!r}")
+    return tuple(given)
 
 
 def _pairs(given: Sequence[tuple[str, str] | str] | None) -> tuple[tuple[str, str] | str, ...]:
     if isinstance(given, str):
         raise SpecError(f"forbid must be a list of (image, point) pairs, not one text: write [{given!r}]")
-    for pair in given or ():
-        if not isinstance(pair, str) and (len(pair) != 2 or not all(isinstance(part, str) for part in pair)):
+    out: list[tuple[str, str] | str] = []
+    for pair in _listed("forbid", given, "(image, point) pairs"):
+        if isinstance(pair, str):
+            out.append(pair)
+            continue
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2 or not all(isinstance(part, str) for part in pair):
             raise SpecError(f"forbid: {pair!r} is not an (image pattern, point pattern) pair")
-    return tuple(pair if isinstance(pair, str) else (pair[0], pair[1]) for pair in given or ())
+        out.append((pair[0], pair[1]))
+    return tuple(out)

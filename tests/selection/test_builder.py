@@ -256,7 +256,7 @@ def test_images_of_several_datasets_carry_their_dataset(table_of: Make) -> None:
 
 def test_duplicate_keys_and_empty_tables_are_refused(table: CellTable) -> None:
     twice = CellTable(pa.concat_tables([table.data, table.data.slice(0, 1)]), "twice.csv")
-    with pytest.raises(TableError, match="twice.csv has 1 keys with more than one row, such as image 'a.png'"):
+    with pytest.raises(TableError, match="twice.csv has 1 key with more than one row, such as image 'a.png'"):
         build_problem(twice, minimize="mse")
     with pytest.raises(TableError, match="no rows"):
         build_problem(CellTable(table.data.slice(0, 0), "empty.csv"), minimize="mse")

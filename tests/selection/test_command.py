@@ -112,6 +112,34 @@ def test_a_selection_that_is_not_proven_ends_with_0_and_its_gap_on_stderr(tmp_pa
     assert "not proven best: the distance from the best selection is at most" in done.stderr
 
 
+INTERRUPTED = """
+import os, signal, sys, threading, time
+
+def interrupt():
+    while not any(thread.name == "rdp solver" for thread in threading.enumerate()):
+        time.sleep(0.05)
+    time.sleep(0.5)  # into the search
+    os.kill(os.getpid(), signal.SIGINT)
+
+threading.Thread(target=interrupt, daemon=True).start()
+from rdp.cli.app import main
+main()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a signal is sent as POSIX does")
+@pytest.mark.parametrize("solver", ["cp-sat", "highs"])
+def test_an_interrupted_solve_ends_with_130(tmp_path: Path, solver: str) -> None:
+    table = _hard_table(tmp_path / "hard.csv")
+    words = ["solve", table, "--minimize", "mse", "--at-most", "bpp=0.3", "--at-most", "lpips_alex=0.13"]
+    words += ["--gap", "0", "--solver", solver, "--time-limit", "60"]
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, *map(str, words)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 130, (done.returncode, done.stdout, done.stderr)
+    assert done.stdout == ""
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -127,7 +155,7 @@ def test_a_selection_that_is_not_proven_ends_with_0_and_its_gap_on_stderr(tmp_pa
         (["--minimize", "mse", "--solver", "gurobi"], "no solver 'gurobi'"),
         (["--minimize", "mse", "--fix", "a.png"], "is not IMAGE=POINT"),
         (["--minimize", "mse", "--points", "jpeg:*"], "means no point of the table"),
-        (["--minimize", "mse", "--out", "/nonexistent/folder/s.json"], "/nonexistent/folder"),
+        (["--minimize", "mse", "--out", "/dev/null/folder/s.json"], "/dev/null/folder/s.json"),
     ],
 )
 def test_input_that_cannot_be_used_ends_with_2(study: Path, words: list[str], message: str) -> None:
@@ -142,3 +170,55 @@ def test_left_out_cells_are_warned_of(study: Path) -> None:
     done = rdp_solve(study, "--minimize", "mse", "--at-most", "bpp=0.4")
     assert done.returncode == 0
     assert "are left out (2 without mse)" in done.stderr
+
+
+def test_json_stays_clean_while_highs_repairs_solutions(tmp_path: Path) -> None:
+    """HiGHS prints a line of its own to standard output on this table."""
+    bpp = np.sort(np.random.default_rng(10).uniform(0.05, 3, (6, 17)), axis=1)
+    lines = ["image,point,bpp", *(f"{i},q={j},{bpp[i, j]}" for i in range(6) for j in range(17))]
+    table = tmp_path / "near.csv"
+    table.write_text("\n".join(lines) + "\n")
+    done = rdp_solve(table, "--maximize", "bpp", "--at-most", "bpp=0.5", "--solver", "highs", "--json")
+    assert json.loads(done.stdout)["solver"] == "highs"
+
+
+def test_a_missing_folder_of_out_is_made_and_a_bad_place_is_noticed_before_solving(study: Path, tmp_path: Path) -> None:
+    out = tmp_path / "new" / "folder" / "s.json"
+    done = rdp_solve(study, "--minimize", "mse", "--out", out)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(out.read_text())["status"] == "optimal"
+    assert [path.name for path in out.parent.iterdir()] == ["s.json"]
+    # The column does not exist, but the place is looked at first.
+    done = rdp_solve(study, "--minimize", "nothing", "--out", out.parent)
+    assert done.returncode == 2
+    assert f"--out {out.parent} is a folder; name a file in it" in done.stderr
+    done = rdp_solve(study, "--minimize", "nothing", "--out", out / "s.json")
+    assert done.returncode == 2
+    assert f"cannot write {out / 's.json'}" in done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits the size of files as POSIX does")
+@pytest.mark.parametrize("json_words", [[], ["--json"]])
+def test_a_selection_that_cannot_be_saved_is_still_shown(study: Path, tmp_path: Path, json_words: list[str]) -> None:
+    full = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY)); "
+    words = ["solve", study, "--minimize", "mse", "--at-most", "bpp=0.27", "--out", tmp_path / "s.json", *json_words]
+    done = subprocess.run(
+        [sys.executable, "-c", full + MAIN, *map(str, words)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "error: cannot write" in done.stderr
+    if json_words:
+        assert json.loads(done.stdout)["objective"]["average"] == pytest.approx(50)
+    else:
+        assert "optimal selection for 3 images among 3 points" in done.stdout
+        assert "written to" not in done.stdout
+
+
+def test_what_is_missing_is_named_as_an_option(study: Path) -> None:
+    assert "(--minimize COLUMN or --maximize COLUMN)" in rdp_solve(study).stderr
+
+
+def test_one_image_and_one_point_are_counted_in_the_singular(tmp_path: Path) -> None:
+    table = tmp_path / "one.csv"
+    table.write_text("image,point,mse\na,q,1\n")
+    assert "optimal selection for 1 image among 1 point (" in rdp_solve(table, "--minimize", "mse").stdout

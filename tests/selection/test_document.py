@@ -85,13 +85,13 @@ def test_a_table_that_changed_is_noticed(study: Path, tmp_path: Path) -> None:
     path = solve(study, minimize="mse", at_most={"bpp": 0.27}).save(tmp_path / "s.json")
     text = study.read_text()
     study.write_text(text.replace("120", "110").replace("60", "61"))
-    with pytest.raises(TableError, match=r"the average mse is .* solve again"):
+    with pytest.raises(TableError, match=r"the values of mse have changed; solve again"):
         load_selection(path)
     study.write_text("\n".join(line for line in text.splitlines() if "c.png" not in line))
-    with pytest.raises(TableError, match="1 images are in only one of them, such as 'c.png'"):
+    with pytest.raises(TableError, match="there is 1 missing image, such as 'c.png' of 'photos'; solve again"):
         load_selection(path)
     study.write_text(text.replace("quality=10", "quality=11"))
-    with pytest.raises(TableError, match="chooses 'webp:quality=10', which"):
+    with pytest.raises(TableError, match=r"1 new point, .*quality=11' and 1 point fewer, .*quality=10'"):
         load_selection(path)
 
 
@@ -133,3 +133,151 @@ def test_writing_leaves_no_other_file_behind(study: Path, tmp_path: Path) -> Non
     solve(study, minimize="mse").save(folder / "s.json")
     solve(study, minimize="mse").save(folder / "s.json")
     assert [path.name for path in folder.iterdir()] == ["s.json"]
+
+
+SELECTED = {"minimize": "mse", "at_most": {"bpp": 0.27}}
+
+
+def with_rows(study: Path, rows: list[str]) -> None:
+    """The table with more rows: dataset, image, point, status, message, then bpp, mse, psnr, width, height, nbytes."""
+    study.write_text(study.read_text().rstrip("\n") + "\n" + "\n".join(rows) + "\n")
+
+
+def point_rows(point: str, mse: float) -> list[str]:
+    return [f'"photos","{name}.png","{point}","ok","",0.01,{mse},48.1,768,512,100' for name in "abc"]
+
+
+def test_a_table_that_grew_by_a_better_point_makes_a_selection_stale(study: Path, tmp_path: Path) -> None:
+    path = solve(study, **SELECTED).save(tmp_path / "s.json")
+    with_rows(study, point_rows("webp:quality=7", 0.5))
+    with pytest.raises(TableError, match="there is 1 new point, such as 'webp:quality=7'; solve again"):
+        load_selection(path)
+
+
+def test_a_table_that_grew_by_an_image_makes_a_selection_stale(study: Path, tmp_path: Path) -> None:
+    path = solve(study, **SELECTED).save(tmp_path / "s.json")
+    with_rows(study, ['"photos","d.png","webp:quality=5","ok","",0.1,20,35,768,512,100'])
+    with pytest.raises(TableError, match="there is 1 new image, such as 'd.png' of 'photos'; solve again"):
+        load_selection(path)
+
+
+def test_a_value_of_a_cell_that_was_not_chosen_makes_a_selection_stale(study: Path, tmp_path: Path) -> None:
+    selection = solve(study, **SELECTED)
+    path = selection.save(tmp_path / "s.json")
+    assert selection.chosen["a.png"] != "avif:quality=50"
+    lines = study.read_text().splitlines()
+    row = next(k for k, line in enumerate(lines) if "a.png" in line and "avif" in line)
+    lines[row] = lines[row].replace(",0.4,10,", ",0.1,10,")
+    assert ",0.1,10," in lines[row]
+    study.write_text("\n".join(lines) + "\n")
+    with pytest.raises(TableError, match="the values of bpp have changed; solve again"):
+        load_selection(path)
+
+
+def test_what_the_statement_excludes_or_does_not_use_may_be_added(study: Path, tmp_path: Path) -> None:
+    """Points that are not admitted, points that are forbidden, and columns beside those of the problem."""
+    words = {**SELECTED, "points": ["webp", "avif"], "forbid": [("*", "*quality=5*0")], "each_at_least": {"psnr": 20}}
+    selection = solve(study, **words)
+    path = selection.save(tmp_path / "s.json")
+    with_rows(study, [*point_rows("jpeg:quality=7", 0.5), *point_rows("webp:quality=500", 0.5)])
+    lines = study.read_text().splitlines()
+    study.write_text("\n".join([lines[0] + ",other", *(line + ",1" for line in lines[1:])]) + "\n")
+    loaded = load_selection(path)
+    assert loaded.chosen == selection.chosen
+    assert loaded.problem.points == selection.problem.points
+    assert loaded.to_dict()["counts"] == selection.to_dict()["counts"]
+
+
+def test_a_statement_that_was_edited_is_noticed(study: Path, tmp_path: Path) -> None:
+    path = solve(study, **SELECTED).save(tmp_path / "s.json")
+    document = json.loads(path.read_text())
+    document["problem"]["statement"]["at_most"]["bpp"] = document["budgets"][0]["budget"] = 0.3
+    path.write_text(json.dumps(document))
+    with pytest.raises(TableError, match="the problem statement in it is not the one that was solved"):
+        load_selection(path)
+
+
+def test_a_document_without_a_fingerprint_is_refused(study: Path, tmp_path: Path) -> None:
+    document = solve(study, **SELECTED).to_dict()
+    del document["problem"]["fingerprint"]
+    (tmp_path / "s.json").write_text(json.dumps(document))
+    with pytest.raises(TableError, match="does not say what its table was like .*: solve again"):
+        load_selection(tmp_path / "s.json")
+
+
+def _set(*keys: str | int, to: object) -> Callable[[dict], None]:
+    def change(document: dict) -> None:
+        for key in keys[:-1]:
+            document = document[key]
+        document[keys[-1]] = to
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (_set("objective", "bound", to=1.0), "status optimal with gap 0.98"),
+        (_set("objective", "bound", to=60.0), "wrong side"),
+        (_set("objective", "bound", to=None), "status optimal with gap unknown"),
+        (_set("objective", "gap", to=0.5), "objective: gap is 0.5, and recomputed it is 0"),
+        (_set("objective", "average", to=49.0), "objective: average is 49"),
+        (_set("objective", "allowed_gap", to="small"), "allowed_gap is 'small', not a number"),
+        (_set("objective", "goal", to="maximize"), "not that of the problem statement"),
+        (_set("status", to="infeasible"), "status infeasible beside chosen points"),
+        (_set("status", to="unknown"), "status unknown beside chosen points"),
+        (_set("status", to="feasible"), "status feasible where the bound proves"),
+        (_set("status", to="best"), "is not a valid Status"),
+        (_set("chosen", to=None), "status optimal without chosen points"),
+        (_set("budgets", 0, "price", to=True), "price is True, not a number"),
+        (_set("budgets", 0, "budget", to=0.3), "the budget of a budget is 0.3"),
+        (_set("budgets", 0, "average", to=0.1), "average of bpp is 0.1"),
+        (_set("budgets", to=[]), "0 budgets, and the statement has 1"),
+        (_set("averages", 1, "average", to=0.1), "the average bpp is 0.233333333 there, and 0.1 in the selection"),
+        (_set("elapsed_s", to=-1), "elapsed_s must be"),
+        (_set("solver", to=5), "solver is 5, not a text"),
+        (_set("warnings", to="none"), "warnings is 'none', not a list"),
+        (_set("problem", "points", to=["png", 5]), "5, not a text"),
+        (_set("problem", "images", to=7), "problem.images is 7"),
+        (_set("version", to=True), "has version True"),
+    ],
+)
+def test_a_document_that_contradicts_itself_is_refused(
+    study: Path, tmp_path: Path, change: Callable[[dict], None], message: str
+) -> None:
+    path = solve(study, **SELECTED).save(tmp_path / "s.json")
+    document = json.loads(path.read_text())
+    change(document)
+    path.write_text(json.dumps(document))
+    with pytest.raises(TableError, match=message):
+        load_selection(path)
+
+
+def test_a_selection_within_a_wide_gap_is_still_optimal_when_it_is_read(study: Path, tmp_path: Path) -> None:
+    selection = solve(study, **SELECTED, gap=0.5)
+    document = selection.to_dict()
+    document["objective"] |= {"bound": 40.0, "gap": 0.2}
+    (tmp_path / "s.json").write_text(json.dumps(document))
+    assert load_selection(tmp_path / "s.json").status is Status.OPTIMAL
+
+
+def test_the_stored_column_map_is_used_where_the_table_lacks_our_names(table: CellTable, tmp_path: Path) -> None:
+    theirs = table.data.rename_columns([{"bpp": "rate"}.get(n, n) for n in table.data.column_names])
+    path = tmp_path / "theirs.csv"
+    csv.write_csv(theirs, path)
+    selection = solve(path, **SELECTED, columns={"bpp": "rate"})
+    saved = selection.save(tmp_path / "s.json")
+    for source in (path, theirs, CellTable(theirs, "theirs"), table):
+        assert load_selection(saved, source).chosen == selection.chosen
+    assert load_selection(saved, path, {"bpp": "rate"}).chosen == selection.chosen
+    with pytest.raises(TableError, match="no column 'bpp'"):
+        load_selection(saved, path, {})
+
+
+def test_a_selection_of_a_table_in_memory_asks_for_that_table(table: CellTable, tmp_path: Path) -> None:
+    frame = table.to_pandas()
+    selection = solve(frame, **SELECTED)
+    path = selection.save(tmp_path / "s.json")
+    with pytest.raises(TableError, match="was made from a table in memory: give that table, in Python with source="):
+        load_selection(path)
+    assert load_selection(path, frame).chosen == selection.chosen

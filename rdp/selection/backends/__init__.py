@@ -21,6 +21,7 @@ AUTO = "auto"
 BACKENDS: dict[str, str] = {
     "cbc": "rdp.selection.backends.cbc:Cbc",
     "cp-sat": "rdp.selection.backends.cp_sat:CpSat",
+    "enumerate": "rdp.selection.backends.enumerate:Enumerate",
     "highs": "rdp.selection.backends.mathopt:Highs",
     "scip": "rdp.selection.backends.mathopt:Scip",
 }
@@ -55,6 +56,8 @@ def register(name: str, target: str) -> None:
 def require_solver(name: str) -> None:
     """Raise `SpecError` for a name that is neither `auto` nor a backend."""
     known = (AUTO, *BACKENDS)
+    if not isinstance(name, str):
+        raise SpecError(f"solver must be a name, one of {', '.join(known)}, not {name!r}")
     if name not in known:
         raise SpecError(f"there is no solver {name!r}.{suggest(name, known)} It is one of {', '.join(known)}")
 

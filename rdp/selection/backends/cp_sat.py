@@ -14,6 +14,7 @@ import numpy as np
 
 from rdp.errors import SolverError
 from rdp.selection.backends import RawAnswer
+from rdp.selection.backends.interrupt import run_interruptibly
 from rdp.selection.backends.ortools import load_ortools
 from rdp.selection.backends.scaling import power_of_two
 from rdp.selection.linear import LinearForm
@@ -46,7 +47,9 @@ class CpSat:
         solver.parameters.absolute_gap_limit = math.floor(gap_abs * cost_scale)
         if time_limit is not None:
             solver.parameters.max_time_in_seconds = max(time_limit, 0.0)
-        status = solver.solve(model)
+        # Otherwise it takes Ctrl-C as the end of its time, and a selection that nobody waited for is reported.
+        solver.parameters.catch_sigint_signal = False
+        status = run_interruptibly(lambda: solver.solve(model))
         if status == cp_model.INFEASIBLE:
             return RawAnswer(Status.INFEASIBLE, None)
         if status == cp_model.MODEL_INVALID:

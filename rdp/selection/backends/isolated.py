@@ -1,6 +1,7 @@
 """Solve where OR-Tools works: in this process, or, where `highspy` was loaded first, in one of its own.
 
-The child gets the form's arrays on its standard input and answers on its standard output, both as `.npz`.
+The child gets the form's arrays on its standard input and answers on its standard output, both as `.npz`. It takes
+that descriptor for itself before it solves, so that nothing a solver prints gets into the answer.
 """
 
 from __future__ import annotations
@@ -18,18 +19,21 @@ import numpy as np
 from rdp.errors import SolverError
 from rdp.selection.backends import RawAnswer, load_backend
 from rdp.selection.backends.ortools import ortools_loads
+from rdp.selection.backends.streams import clean_stdout, take_stdout
 from rdp.selection.linear import LinearForm
 from rdp.selection.relaxation import Relaxation, relax
 from rdp.selection.status import Status
 
 RELAX = "relax"
-NEEDS_NO_ORTOOLS = ("cbc",)
+NEEDS_NO_ORTOOLS = ("cbc", "enumerate")
+"""Solvers that run in this process whatever was loaded."""
 
 
 def solve_anywhere(name: str, form: LinearForm, gap_abs: float, time_limit: float | None) -> RawAnswer:
     """`load_backend(name).solve(...)`, in a child process where it must be."""
     if name in NEEDS_NO_ORTOOLS or ortools_loads():
-        return load_backend(name).solve(form, gap_abs, time_limit)
+        with clean_stdout():
+            return load_backend(name).solve(form, gap_abs, time_limit)
     answer = _ask(name, form, gap_abs, time_limit)
     choice = answer["choice"] if len(answer["choice"]) else None
     return RawAnswer(Status(str(answer["status"])), choice, float(answer["bound"]))
@@ -38,7 +42,8 @@ def solve_anywhere(name: str, form: LinearForm, gap_abs: float, time_limit: floa
 def relax_anywhere(form: LinearForm, time_limit: float | None) -> Relaxation:
     """`relax(...)`, in a child process where it must be."""
     if not len(form.budgets) or ortools_loads():
-        return relax(form, time_limit)
+        with clean_stdout():
+            return relax(form, time_limit)
     answer = _ask(RELAX, form, 0.0, time_limit)
     prices = answer["prices"] if bool(answer["priced"]) else None
     return Relaxation(prices, float(answer["bound"]), str(answer["note"]), bool(answer["infeasible"]))
@@ -113,4 +118,5 @@ def answer_request(data: bytes) -> bytes:
 
 
 if __name__ == "__main__":
-    sys.stdout.buffer.write(answer_request(sys.stdin.buffer.read()))
+    with os.fdopen(take_stdout(), "wb") as answer:
+        answer.write(answer_request(sys.stdin.buffer.read()))

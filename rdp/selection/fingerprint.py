@@ -1,0 +1,59 @@
+"""What a solve depended on, as SHA-256 sums: so that a selection is told from one of a table that has changed since.
+
+Only what the solve used counts: the images, the points that some image may take, which cells those are, their values
+in the columns that are optimised or bounded by average, the weights, and the statement. Points that the statement
+rules out, columns that it does not use and the order of rows do not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import numpy as np
+
+from rdp.selection.problem import BoolArray, FloatArray, Problem
+
+DIGITS = 33
+"""Binary digits of a value that count, some 1e-10 of it: readers of text may differ in the last of the 53."""
+
+
+def usable_points(problem: Problem) -> BoolArray:
+    """Points (M,) that at least one image may take."""
+    return np.asarray(problem.allowed.any(axis=0))
+
+
+def fingerprint(problem: Problem) -> dict[str, Any]:
+    """`images`, `points`, `cells`, `statement`: a sum each; `values`: one for each used column; `all`: of all those."""
+    usable = usable_points(problem)
+    allowed = problem.allowed[:, usable]
+    words = problem.statement.to_dict()
+    # How the source calls its columns is of no matter to the problem.
+    words.pop("columns", None)
+    names = [point for point, used in zip(problem.points, usable.tolist(), strict=True) if used]
+    parts: dict[str, Any] = {
+        "images": _of_text(list(zip(problem.datasets, problem.images, strict=True))),
+        "points": _of_text(names),
+        "cells": _sum(np.packbits(allowed).tobytes()),
+        "statement": _of_text(words),
+        "values": {},
+    }
+    used = {problem.objective.column: problem.objective} | {c.term.column: c.term for c in problem.constraints}
+    for column, term in used.items():
+        cells = np.ascontiguousarray(term.values[:, usable][allowed])
+        parts["values"][column] = _sum(_rounded(cells) + _rounded(term.weights))
+    return parts | {"all": _of_text(parts)}
+
+
+def _rounded(values: FloatArray) -> bytes:
+    mantissa, exponent = np.frexp(values)
+    return np.rint(np.ldexp(mantissa, DIGITS)).astype("<i8").tobytes() + np.asarray(exponent).astype("<i4").tobytes()
+
+
+def _of_text(value: Any) -> str:
+    return _sum(json.dumps(value, sort_keys=True, ensure_ascii=False).encode())
+
+
+def _sum(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
