@@ -36,11 +36,11 @@ def report_command(
     An infeasible selection is reported as that, with its explanation.
     """
     from rdp.report import write_report
-    from rdp.tables import read_table
 
-    table = read_table(source, read_column_map(column))
     shown = [name.strip() for name in columns.split(",") if name.strip()] if columns else None
-    report = write_report(table, selection, out, columns=shown, quality=quality, title=title)
+    report = write_report(
+        source, selection, out, columns=shown, column_map=read_column_map(column), quality=quality, title=title
+    )
     if as_json:
         typer.echo(json.dumps(report.to_dict(), allow_nan=False))
         return

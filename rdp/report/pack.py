@@ -9,7 +9,6 @@ unfinished part lies in a hidden folder that the next call removes.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -41,6 +40,7 @@ from rdp.report.pack_source import ChosenRow, FileSource, chosen_rows
 from rdp.report.side_information import SideInformation, charge, side_information
 from rdp.selection import Selection, load_selection
 from rdp.selection.document import SAME, number
+from rdp.selection.loading import stored_columns
 from rdp.tables import Run, read_table
 
 
@@ -128,16 +128,7 @@ def _selection(run: Run, selection: Selection | PathLike) -> Selection:
     """The selection, rebuilt from the run's table, its averages recomputed."""
     if isinstance(selection, Selection):
         return selection
-    return load_selection(Path(selection), read_table(run, _renamed_columns(Path(selection))))
-
-
-def _renamed_columns(path: Path) -> dict[str, str]:
-    """The names that `rdp solve --column` gave to columns; loading says what else may be wrong with the file."""
-    try:
-        columns = json.loads(path.read_text(encoding="utf-8"))["problem"]["statement"].get("columns", {})
-        return {str(ours): str(theirs) for ours, theirs in columns.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {}
+    return load_selection(Path(selection), read_table(run, stored_columns(selection)))
 
 
 # ---- the files

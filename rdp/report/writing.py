@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,7 +21,9 @@ from rdp.report.markdown import markdown_table
 from rdp.report.study import Selections, Study, make_study
 from rdp.report.tables import comparison_table, points_table
 from rdp.report.text import TextTable
-from rdp.tables import read_table, write_atomically
+from rdp.selection import Selection
+from rdp.selection.loading import stored_columns
+from rdp.tables import CellTable, read_table, write_atomically
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,12 +67,24 @@ class Report:
         }
 
 
+def _table(source: Any, selection: Selections, column_map: Mapping[str, str] | None) -> CellTable:
+    """The table under our names: by the map given, else by the one that the first selection was solved with."""
+    if column_map or isinstance(source, CellTable):
+        return read_table(source, column_map)
+    listed = selection.values() if isinstance(selection, Mapping) else selection
+    first = next(iter(listed), None) if isinstance(listed, Iterable) and not isinstance(listed, str) else listed
+    if isinstance(first, Selection):
+        return read_table(source, first.problem.statement.columns)
+    return read_table(source, stored_columns(first) if isinstance(first, (str, os.PathLike)) else None)
+
+
 def write_report(
     source: Any,
     selection: Selections,
     out: str | Path,
     *,
     columns: Sequence[str] | None = None,
+    column_map: Mapping[str, str] | None = None,
     formats: Sequence[TableFormat] = FORMATS,
     figures: Sequence[FigureFormat] = FIGURES,
     quality: str | None = None,
@@ -80,7 +95,8 @@ def write_report(
     `source` is anything that `rdp.read_table` takes; `selection` a `Selection`, the path of a `selection.json` (which
     is checked against the table), a sequence of these (named by their files' stems) or a mapping from names to them.
     `columns` are the columns and averages to show (by default the rate, what was optimised and bounded, and every
-    metric); `quality` is what the figure draws against the rate (by default the objective). A selection that is
+    metric); `column_map` maps our column names to the source's, by default as the first selection was solved with;
+    `quality` is what the figure draws against the rate (by default the objective). A selection that is
     infeasible is reported as that.
 
     Raises `TableError` for a selection of another table and for unknown columns, `SpecError` for unknown formats, and
@@ -88,7 +104,7 @@ def write_report(
     """
     _check("formats", formats, FORMATS)
     _check("figures", figures, FIGURES)
-    study = make_study(read_table(source), selection, columns, title)
+    study = make_study(_table(source, selection, column_map), selection, columns, title)
     plot = None
     notes: tuple[str, ...] = ()
     if figures:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,18 @@ from rdp.tables import CellTable, read_table
 
 IN_MEMORY = ("the table given", "arrays")
 """What a problem calls its source when there is no file of it."""
+
+
+def stored_columns(path: str | os.PathLike[str]) -> dict[str, str]:
+    """The column map that a selection was solved with (ours -> theirs), read off its file; empty where it has none.
+
+    Nothing is checked here: `load_selection` says what may be wrong with the file.
+    """
+    try:
+        columns = json.loads(Path(path).read_text(encoding="utf-8"))["problem"]["statement"].get("columns", {})
+        return {str(ours): str(theirs) for ours, theirs in columns.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
 
 
 def load_selection(path: str | Path, source: Any = None, columns: Mapping[str, str] | None = None) -> Selection:

@@ -57,3 +57,13 @@ def test_bad_input_is_a_message_and_exit_code_2(table: Path, tmp_path: Path) -> 
     assert done.returncode == 2
     assert "none.json" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_table_with_other_column_names_is_reported_under_the_map_it_was_solved_with(tmp_path: Path) -> None:
+    table, path = tmp_path / "u.csv", tmp_path / "u.json"
+    table.write_text("file,setting,rate,err\na,q1,0.5,10\na,q2,0.9,5\nb,q1,0.4,8\nb,q2,0.7,4\n")
+    columns = {"image": "file", "point": "setting", "bpp": "rate", "mse": "err"}
+    rdp.solve(table, minimize="mse", at_most={"bpp": 0.7}, columns=columns).save(path)
+    for given in (None, columns):
+        report = rdp.write_report(table, path, tmp_path / "report", column_map=given, figures=())
+        assert report.tables["points"]["bpp"].tolist()[:2] == [pytest.approx(0.45), pytest.approx(0.8)]
