@@ -3,10 +3,10 @@
     .venv/bin/python studies/rate_allocation/study.py [--images ../shared/data/kodak] [--weights ../shared/weights]
 
 For every encoder, at budgets halfway between the mean rates of neighbouring QPs (as the thesis's 0.15 bit/pixel lies
-between those of QP 41 and 42) and at each QP's own mean rate: the proven selection of least mean squared error, the best
-single QP within the budget, and the time-shared mixture of single QPs at the selection's own rate, images assigned at
-random. Then other objectives (the worst image, MS-SSIM, a perceptual metric) and pools of several codecs, where selection
-has more to give. Writes `results/` beside this file: the tables as Markdown and CSV, and README.md around them.
+between those of QP 41 and 42) and at each QP's own mean rate: the proven selection of least mean squared error, the
+best single QP within the budget, and the time-shared mixture of single QPs at the selection's own rate, images assigned
+at random. Then other objectives (the worst image, MS-SSIM, a perceptual metric) and pools of several codecs, where
+selection has more to give. Writes `results/` beside this file, which README.md there explains.
 """
 
 from __future__ import annotations
