@@ -70,5 +70,7 @@ class PillowCodec(Codec):
         try:
             with Image.open(io.BytesIO(data), formats=[self.pillow_format]) as picture:
                 return np.asarray(picture.convert("RGB"))
-        except (OSError, ValueError, RuntimeError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        except Image.DecompressionBombError as error:
+            raise FormatError(f"the picture in this {self.family} file is too large to decode: {error}") from error
+        except (OSError, ValueError, RuntimeError, SyntaxError, EOFError) as error:
             raise FormatError(f"not a valid {self.family} file: {error}") from error
