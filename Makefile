@@ -15,7 +15,7 @@ help:
 	@echo "make demo    evaluate six photographs, solve two problems, write $(OUT)/"
 	@echo "make test    lint, type-check, run all tests and the documentation's examples"
 	@echo "make fast    the tests without the slow ones"
-	@echo "make bench   speed of evaluating and of solving, as ratios"
+	@echo "make bench   all benchmarks: speed as ratios, BPG beside the reference, its decoder on damaged files"
 	@echo "make kodak   the table of README.md, from ../shared/data/kodak"
 
 setup: $(VENV)/.ready
@@ -62,6 +62,9 @@ bench: setup
 	$(BIN)/python benchmarks/evaluate_overhead.py
 	$(BIN)/python benchmarks/open_run.py
 	$(BIN)/python benchmarks/metrics.py
+	$(BIN)/python benchmarks/bpg_fuzz.py --count 100000 --seed 1
+	$(BIN)/python benchmarks/bpg_reference.py --speed
+	-$(BIN)/python benchmarks/bpg_reference.py
 
 kodak: setup
 	$(BIN)/python studies/kodak/study.py

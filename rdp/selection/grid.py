@@ -14,10 +14,10 @@ import pyarrow.compute as pc
 import pyarrow.types as pat
 
 from rdp.errors import TableError
-from rdp.selection.problem import BoolArray, FloatArray, IntArray, natural_key
+from rdp.selection.problem import BoolArray, FloatArray, IntArray
 from rdp.selection.words import counted
 from rdp.tables import CellTable
-from rdp.tables.table import OK
+from rdp.tables.table import OK, natural_key
 
 
 @dataclass(frozen=True, eq=False)

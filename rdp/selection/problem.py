@@ -8,7 +8,6 @@ does not depend on the order of a table's rows. `rdp.selection.builder` makes pr
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -23,15 +22,6 @@ FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
 Goal = Literal["minimize", "maximize"]
-
-_NUMBER = re.compile(r"(\d+(?:\.\d+)?)")
-
-
-def natural_key(name: str) -> tuple[tuple[str | float, ...], str]:
-    """Sort key with numbers compared as numbers: `quality=5` comes before `quality=10`."""
-    parts: list[str | float] = list(_NUMBER.split(name))
-    parts[1::2] = [float(number) for number in parts[1::2]]
-    return tuple(parts), name
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,8 +11,8 @@ import pytest
 
 from rdp.errors import SpecError, TableError
 from rdp.selection import Problem, build_problem
-from rdp.selection.problem import natural_key
 from rdp.tables import CellTable
+from rdp.tables.table import natural_key
 
 Make = Callable[..., CellTable]
 IMAGES = ["a.png", "b.png"]
