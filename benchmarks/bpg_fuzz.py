@@ -3,11 +3,12 @@
     python benchmarks/bpg_fuzz.py [--count 100000] [--seed 1] [--jobs 2]
 
 The files are the fixtures of tests/data/bpg and small ones encoded here (all chroma formats, both depths). They are
-cut and overwritten, bits are flipped, bytes inserted, removed and moved between files; in half of the cases the length
-in the header is put right afterwards, so that the HEVC decoder sees the damage. Child processes decode, so that a crash
-or a hang is seen: the parent names the seed of the file that was being decoded. Also checked: no decode takes over 2 s,
-or adds more to the peak memory than 64 MiB and 64 bytes a pixel of the size in the header, and decoding a picture again
-gives the same picture (no memory shines through that was never written). Ends with status 1 if anything failed. POSIX.
+cut and overwritten, bits are flipped, bytes inserted, removed and moved between files, NAL units repeated up to 32,768
+times (4 MiB); in half of the cases the length in the header is put right afterwards, so that the HEVC decoder sees the
+damage. Child processes decode, so that a crash or a hang is seen: the parent names the seed of the file that was being
+decoded. Also checked: no decode takes over 2 s, or adds more to the peak memory than 64 MiB and 64 bytes a pixel of the
+size in the header, and decoding a picture again gives the same picture (no memory shines through that was never
+written). Ends with status 1 if anything failed. POSIX.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ import numpy as np
 
 from rdp.codecs.bpg.bits import read_ue7, write_ue7
 from rdp.codecs.bpg.container import read_file
+from rdp.codecs.bpg.headers import START_CODE
 from rdp.codecs.bpg.picture import decode_picture, encode_picture
 from rdp.errors import FormatError
 
@@ -37,6 +39,7 @@ TIME_LIMIT_S = 2.0
 HANG_S = 30.0
 MEMORY_BASE = 64 << 20
 MEMORY_A_PIXEL = 64
+REPEATED_BYTES = 4 << 20
 
 
 def corpus() -> list[bytes]:
@@ -65,12 +68,26 @@ def with_length(data: bytes) -> bytes:
     return data[:offset] + write_ue7(len(data) - end) + data[end:]
 
 
+def repeat_unit(data: bytes, rng: random.Random) -> bytes:
+    """The file with one of its NAL units repeated, and its length put right; where it can be taken apart."""
+    try:
+        stream = read_file(data).hevc_data
+    except FormatError:
+        return data
+    units = stream.split(START_CODE)
+    at = rng.randrange(len(units))
+    times = min(rng.randrange(1, 1 << rng.randrange(1, 16)), REPEATED_BYTES // (len(units[at]) + len(START_CODE)))
+    units[at:at] = [units[at]] * times
+    # The picture data are the last thing that is read: what comes behind them goes.
+    return with_length(data[: data.rindex(stream)] + START_CODE.join(units))
+
+
 def mutate(files: list[bytes], seed: int) -> bytes:
     """One damaged file; the same for the same seed."""
     rng = random.Random(seed)
     data = bytearray(rng.choice(files))
     for _ in range(rng.choice((1, 1, 1, 2, 4, 16))):
-        kind = rng.randrange(7)
+        kind = rng.randrange(8)
         # Half of the damage goes where headers are.
         place = rng.randrange(min(len(data), 40) if rng.random() < 0.5 else len(data)) if data else 0
         if kind == 0:
@@ -87,6 +104,8 @@ def mutate(files: list[bytes], seed: int) -> bytes:
             other = rng.choice(files)
             start = rng.randrange(len(other))
             data[place : place + rng.randrange(1, 200)] = other[start : start + rng.randrange(1, 200)]
+        elif kind == 6:
+            data[:] = repeat_unit(bytes(data), rng)
         else:
             data[place : place + rng.randrange(1, 30)] = bytes([rng.choice((0, 255))]) * rng.randrange(1, 30)
     return with_length(bytes(data)) if rng.random() < 0.5 else bytes(data)
@@ -109,15 +128,18 @@ def reset_peak() -> None:
         return
 
 
-def check(data: bytes) -> tuple[str, float, int]:
-    """(what came out, seconds, bytes of memory), decoding one file. Raises `SystemExit` for a broken promise."""
+def check(data: bytes) -> tuple[str, float, tuple[int, int]]:
+    """(what came out, seconds, (bytes of memory, pixels announced)), decoding one file.
+
+    Raises `SystemExit` for a broken promise.
+    """
     reset_peak()
     before, started = peak_memory(), time.perf_counter()
     pixels = 0
     try:
         picture = decode_picture(data)
     except FormatError as error:
-        outcome = re.sub(r"\d+", "N", str(error).partition(":")[0])[:70]
+        outcome = re.sub(r"\d[\d,]*", "N", str(error).partition(":")[0])[:70]
     else:
         header = read_file(data).header
         if picture.shape != (header.height, header.width, 3) or picture.dtype != np.uint8:
@@ -136,14 +158,14 @@ def check(data: bytes) -> tuple[str, float, int]:
         raise SystemExit(f"{memory / 1e6:.0f} MB for {pixels} pixels")
     if spent > TIME_LIMIT_S:
         raise SystemExit(f"{spent:.1f} s for {pixels} pixels")
-    return outcome, spent, memory
+    return outcome, spent, (memory, pixels)
 
 
 def work(first: int, count: int, note: Path) -> None:
     """Decode the files of seeds first to first + count; writes the seed at work into a file, prints a summary."""
     files = corpus()
     outcomes: collections.Counter[str] = collections.Counter()
-    slowest, largest = 0.0, 0
+    slowest, largest = 0.0, (0, 0)
     handle = os.open(note, os.O_WRONLY | os.O_CREAT)
     for seed in range(first, first + count):
         os.pwrite(handle, f"{seed:012d}".encode(), 0)
@@ -158,7 +180,7 @@ def run(first: int, count: int, jobs: int) -> int:
     share = -(-count // jobs)
     starts = range(first, first + count, share)
     total: collections.Counter[str] = collections.Counter()
-    slowest, largest, failures = 0.0, 0, 0
+    slowest, largest, failures = 0.0, (0, 0), 0
     with tempfile.TemporaryDirectory() as folder:
         workers = []
         for index, start in enumerate(starts):
@@ -177,8 +199,9 @@ def run(first: int, count: int, jobs: int) -> int:
                 continue
             summary = json.loads(output)
             total.update(summary["outcomes"])
-            slowest, largest = max(slowest, summary["slowest_s"]), max(largest, summary["memory"])
-    print(f"{sum(total.values())} files decoded: slowest {slowest * 1e3:.0f} ms, most memory {largest / 1e6:.0f} MB")
+            slowest, largest = max(slowest, summary["slowest_s"]), max(largest, tuple(summary["memory"]))
+    memory = f"most memory {largest[0] / 1e6:.0f} MB, for a header of {largest[1]:,} pixels"
+    print(f"{sum(total.values())} files decoded: slowest {slowest * 1e3:.0f} ms, {memory}")
     for outcome, number in total.most_common():
         print(f"{number:8d}  {outcome}")
     print(f"{failures} failures")

@@ -13,7 +13,7 @@ def decode_command(
     file: Annotated[Path, typer.Argument(help="File to decode: its first bytes say which codec made it.")],
     out: Annotated[Path, typer.Argument(help="Picture to write: .png, .ppm, .bmp or .tif.")],
     codec: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option("--codec", "-c", help="What decodes a file that does not say, or another decoder."),
     ] = None,
     codec_file: Annotated[
@@ -24,9 +24,10 @@ def decode_command(
 ) -> None:
     """Decode one file into a picture, losslessly."""
     from rdp.codecs import load_tools
-    from rdp.codecs.files import decode_file
+    from rdp.codecs.files import decode_file, only_codec
 
-    done = decode_file(file, out, codec, tools=load_tools(codec_file or []), force=force)
+    name = only_codec(codec) if codec else None
+    done = decode_file(file, out, name, tools=load_tools(codec_file or []), force=force)
     for note in done.notes:
         typer.echo(f"note: {note}", err=True)
     if as_json:

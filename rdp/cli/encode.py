@@ -12,7 +12,7 @@ import typer
 def encode_command(
     image: Annotated[Path, typer.Argument(help="Image file: PNG, JPEG, WebP, PPM, TIFF, ...")],
     out: Annotated[Path, typer.Argument(help="File to write.")],
-    codec: Annotated[str, typer.Option("--codec", "-c", help="One operating point, e.g. 'webp:quality=50'.")],
+    codec: Annotated[list[str], typer.Option("--codec", "-c", help="One operating point, e.g. 'webp:quality=50'.")],
     codec_file: Annotated[
         list[Path] | None, typer.Option("--codec-file", help="TOML file that describes external tools. Repeatable.")
     ] = None,
@@ -22,10 +22,12 @@ def encode_command(
 ) -> None:
     """Encode one image at one operating point; print the bytes and bit/pixel of the file, headers included."""
     from rdp.codecs import load_tools
-    from rdp.codecs.files import encode_file
+    from rdp.codecs.files import encode_file, only_codec
 
     tools = load_tools(codec_file or [])
-    done = encode_file(image, out, codec, tools=tools, force=force, exif="apply" if apply_exif else "ignore")
+    done = encode_file(
+        image, out, only_codec(codec), tools=tools, force=force, exif="apply" if apply_exif else "ignore"
+    )
     for note in done.notes:
         typer.echo(f"note: {note}", err=True)
     if as_json:

@@ -81,6 +81,9 @@ def unpack_command(
     original: Annotated[
         list[Path] | None, typer.Option(help="Folder of the originals: the metrics are recomputed too. Repeatable.")
     ] = None,
+    selection: Annotated[
+        Path | None, typer.Option(help="The sender's own selection.json, to hold the delivery against.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite pictures in IMAGES.")] = False,
     quiet: _Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
@@ -95,6 +98,7 @@ def unpack_command(
         check_only=check_only,
         codec_files=codec_file or [],
         original=original or None,
+        selection=selection,
         force=force,
         progress=Terminal(quiet),
     )

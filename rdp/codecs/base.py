@@ -68,8 +68,15 @@ class Codec(ABC):
     device: str = "cpu"
 
     def __init__(self, point: OperatingPoint) -> None:
-        """Bind to a point. Raises `DependencyError` if what the family needs is not installed."""
+        """Bind to a point. Raises `DependencyError` if what decoding needs is not installed."""
         self.point = point
+
+    def require_encoder(self) -> None:
+        """Raise `DependencyError` if what encoding needs beside is not installed, before any work is done.
+
+        Called once a run. `encode` itself raises the same where nobody asked before.
+        """
+        return
 
     @classmethod
     def schema(cls, definition: Any) -> tuple[Key, ...]:

@@ -6,7 +6,7 @@ import contextlib
 import os
 import uuid
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -130,7 +130,7 @@ def decode_file(
     _check_target(target, force, source)
     data = _read(source)
     coder = create_codec(decoding_point(codec, tools) if codec is not None else _point_of(source, data))
-    notes = _protocol_notes(coder, source)
+    notes = _protocol_notes(coder, source, data)
     try:
         pixels = decode_data(coder, data)
     except FormatError as error:
@@ -144,6 +144,13 @@ def decode_file(
 
 
 # ---- which family
+
+
+def only_codec(given: Sequence[str]) -> str:
+    """The one codec that a user named. Raises `SpecError` where he named several, of which one would be dropped."""
+    if len(given) != 1:
+        raise SpecError(f"one codec codes one file, and {len(given)} are named ({', '.join(given)}): give one --codec")
+    return given[0]
 
 
 def decoding_point(codec: str | OperatingPoint, tools: Tools | None = None) -> OperatingPoint:
@@ -189,14 +196,33 @@ def decode_data(codec: Codec, data: bytes) -> Pixels:
     return pixels
 
 
-def _protocol_notes(codec: Codec, source: Path) -> tuple[str, ...]:
+def _protocol_notes(codec: Codec, source: Path, data: bytes) -> tuple[str, ...]:
     """What the protocol ignores or expands in a file that Pillow decodes; what it refuses is raised.
 
-    The codec itself would take the colours of a file with alpha, or the upper 8 of 16 bits, and say nothing.
+    The codec itself would take the colours of a file with alpha, or the upper 8 of 16 bits, and say nothing. A file
+    that does not open as one of the codec's is left to the codec, which says so better.
     """
     from rdp.codecs.pillow import PillowCodec
 
-    return load_image(source).notes if isinstance(codec, PillowCodec) else ()
+    if not isinstance(codec, PillowCodec) or not _opens(data, codec.pillow_format):
+        return ()
+    return load_image(source).notes
+
+
+def _opens(data: bytes, pillow_format: str) -> bool:
+    import io
+
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            Image.open(io.BytesIO(data), formats=[pillow_format]).close()
+    except UnidentifiedImageError:
+        return False
+    except (Image.DecompressionBombError, OSError, ValueError, SyntaxError):
+        return True  # it is one: what is wrong with it is said by whoever reads it
+    return True
 
 
 def picture_bytes(pixels: Pixels, picture_format: str = "PNG") -> bytes:

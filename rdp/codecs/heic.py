@@ -48,11 +48,16 @@ class Heic(Codec):
             import pillow_heif
         except ImportError as error:
             raise DependencyError(f"heic needs pillow-heif: pip install 'pillow-heif>=1.0' ({error})") from error
-        encoders = pillow_heif.libheif_info()["encoders"]
-        if "x265" not in encoders:
-            raise DependencyError("heic: this pillow-heif was built without x265: pip install 'pillow-heif>=1.0'")
-        self._x265 = encoders["x265"]
+        # None where this pillow-heif only decodes.
+        self._x265: str | None = pillow_heif.libheif_info()["encoders"].get("x265")
         self._parameters = {key: str(point.get(key)) for key in ("chroma", "preset", "tune")} | _ONE_THREAD
+
+    def require_encoder(self) -> None:
+        if self._x265 is None:
+            raise DependencyError(
+                "heic: this pillow-heif was built without x265, which encodes (decoding works): reinstall the binary "
+                "wheel, which has it: pip install --force-reinstall --only-binary pillow-heif 'pillow-heif>=1.0'"
+            )
 
     def _identity(self) -> Any:
         return self._parameters
@@ -62,11 +67,12 @@ class Heic(Codec):
         import pillow_heif
 
         info = pillow_heif.libheif_info()
-        return f"pillow-heif {pillow_heif.__version__}, libheif {info['libheif']}, {self._x265}"
+        return f"pillow-heif {pillow_heif.__version__}, libheif {info['libheif']}, {self._x265 or 'no x265'}"
 
     def encode(self, image: np.ndarray[Any, Any]) -> bytes:
         import pillow_heif
 
+        self.require_encoder()
         height, width = image.shape[:2]
         if max(height, width) > _MAX_SIDE:
             raise CodecError(
@@ -92,9 +98,20 @@ class Heic(Codec):
 
         try:
             picture = pillow_heif.open_heif(io.BytesIO(data))
-            if len(picture) == 0 or picture.mode != "RGB":
-                held = f"its colours are {picture.mode}" if len(picture) else "it holds no picture"
-                raise FormatError(f"not a heic file of an RGB picture: {held}")
+            if refusal := _refusal(picture):
+                raise FormatError(f"not a heic file of one 8-bit RGB picture: {refusal}")
             return np.array(picture, dtype=np.uint8)
         except (OSError, ValueError, RuntimeError, SyntaxError, EOFError) as error:
             raise FormatError(f"not a valid heic file: {' '.join(str(error).split())}") from error
+
+
+def _refusal(picture: Any) -> str:
+    """What there is in a file beside one picture of 8-bit RGB, which decoding would drop; "" if nothing."""
+    if len(picture) != 1:
+        return f"it holds {len(picture)} pictures" if len(picture) else "it holds no picture"
+    if picture.has_alpha:
+        return f"it has alpha ({picture.mode}); flatten it first"
+    if picture.mode != "RGB":
+        return f"its colours are {picture.mode}"
+    depth = picture.info.get("bit_depth", 8)
+    return "" if depth == 8 else f"its samples have {depth} bits; convert it to 8 first"

@@ -82,5 +82,22 @@ class Jxl(Codec):
         except (ValueError, RuntimeError, MemoryError) as error:
             raise FormatError(f"not a valid jxl file: {error}") from error
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-            raise FormatError(f"not a jxl file of one 8-bit RGB picture: it holds {image.dtype} {image.shape}")
+            raise FormatError(f"not a jxl file of one 8-bit RGB picture: it holds {_features(image)}")
         return image
+
+
+def _features(image: np.ndarray[Any, Any]) -> str:
+    """What a decoded file has that 8-bit RGB has not, in words: (H, W), (H, W, C) or (frames, H, W, C) samples."""
+    found = []
+    if image.ndim == 4 and image.shape[0] > 1:
+        found.append(f"an animation of {image.shape[0]} frames")
+    channels = 1 if image.ndim == 2 else image.shape[-1]
+    if channels in (2, 4):
+        found.append("an alpha channel")
+    if channels in (1, 2):
+        found.append("gray instead of RGB")
+    if image.dtype.kind == "f":
+        found.append("floating-point samples")
+    elif image.dtype.itemsize > 1:
+        found.append("more than 8 bits a sample")
+    return f"{', '.join(found) or 'something else'} ({image.dtype} {image.shape})"

@@ -65,12 +65,14 @@ class PillowCodec(Codec):
 
     def decode(self, data: bytes) -> np.ndarray[Any, Any]:
         import numpy as np
-        from PIL import Image
+        from PIL import Image, UnidentifiedImageError
 
         try:
             with Image.open(io.BytesIO(data), formats=[self.pillow_format]) as picture:
                 return np.asarray(picture.convert("RGB"))
         except Image.DecompressionBombError as error:
             raise FormatError(f"the picture in this {self.family} file is too large to decode: {error}") from error
+        except UnidentifiedImageError as error:  # its text names only the stream in memory
+            raise FormatError(f"not a valid {self.family} file: it does not begin as one, or is cut short") from error
         except (OSError, ValueError, RuntimeError, SyntaxError, EOFError) as error:
             raise FormatError(f"not a valid {self.family} file: {error}") from error

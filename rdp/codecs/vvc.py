@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from rdp.codecs.base import Codec, OperatingPoint
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 _TIMEOUT_S = 3600.0
+_START_TIMEOUT_S = 60.0
 _MESSAGE_LENGTH = 500
 _MIN_SIDE = 16  # libvvenc refuses 8x8; what it takes below 16 depends on both sides
 _MAX_SIDE, _MAX_SAMPLES = 25328, 80_216_064  # level 6.3, the highest; libvvenc goes on beyond, decoders refuse
@@ -63,32 +65,61 @@ class Vvc(Codec):
         super().__init__(point)
         try:
             import av.codec
-            import imageio_ffmpeg
         except ImportError as error:
             raise DependencyError(
-                f"vvc needs imageio-ffmpeg and PyAV: pip install 'imageio-ffmpeg>=0.6' 'av>=15' ({error})"
+                f"vvc needs PyAV, and imageio-ffmpeg to encode: pip install 'av>=15' 'imageio-ffmpeg>=0.6' ({error})"
             ) from error
         if "vvc" not in av.codec.codecs_available:
-            raise DependencyError("vvc: this PyAV has no VVC decoder: pip install 'av>=15'")
-        try:
-            self._program = imageio_ffmpeg.get_ffmpeg_exe()
-        except RuntimeError as error:
-            raise DependencyError(f"vvc: imageio-ffmpeg finds no ffmpeg program: {error}") from error
-        if b"Encoder libvvenc" not in _run([self._program, "-hide_banner", "-h", "encoder=libvvenc"], b"").stdout:
             raise DependencyError(
-                f"vvc: {self._program} was built without libvvenc; pip install a newer imageio-ffmpeg, or name an "
-                "ffmpeg that has it in the variable IMAGEIO_FFMPEG_EXE"
+                "vvc: this PyAV has no VVC decoder: reinstall the binary wheel, which has it: "
+                "pip install --force-reinstall --only-binary av 'av>=15'"
             )
         self._depth = int(str(point.get("depth")))
         self._parameters = f"{_PARAMETERS}:internalbitdepth={self._depth}"
         self._version: str | None = None
+
+    @cached_property
+    def _program(self) -> str:
+        """The ffmpeg program that encodes. Raises `DependencyError` if there is none with libvvenc."""
+        try:
+            import imageio_ffmpeg
+        except ImportError as error:
+            raise DependencyError(
+                f"vvc needs imageio-ffmpeg to encode (decoding works): pip install 'imageio-ffmpeg>=0.6' ({error})"
+            ) from error
+        try:
+            program: str = imageio_ffmpeg.get_ffmpeg_exe()
+        except RuntimeError as error:
+            raise DependencyError(f"vvc: imageio-ffmpeg finds no ffmpeg program: {error}") from error
+        try:
+            said = _run([program, "-hide_banner", "-h", "encoder=libvvenc"], b"", _START_TIMEOUT_S).stdout
+        except CodecError as error:
+            raise DependencyError(
+                f"{error}; name an ffmpeg that has libvvenc in the variable IMAGEIO_FFMPEG_EXE"
+            ) from error
+        if b"Encoder libvvenc" not in said:
+            raise DependencyError(
+                f"vvc: {program} was built without libvvenc; pip install a newer imageio-ffmpeg, or name an "
+                "ffmpeg that has it in the variable IMAGEIO_FFMPEG_EXE"
+            )
+        return program
+
+    def require_encoder(self) -> None:
+        _ = self._program
 
     def _identity(self) -> Any:
         return [self._parameters, *_COLOURS]
 
     @property
     def version(self) -> str:
+        """What encodes; what decodes where there is no encoder."""
         if self._version is None:
+            try:
+                self.require_encoder()
+            except DependencyError:  # `require_encoder` tells it to whoever means to encode
+                import av
+
+                return f"PyAV {av.__version__}, no libvvenc"
             # The program names its libvvenc only while it encodes.
             samples = bytes(2 * (_MIN_SIDE**2 + 2 * (_MIN_SIDE // 2) ** 2))
             words = _run(self._command(_MIN_SIDE, _MIN_SIDE, "info"), samples).stderr.decode(errors="replace")
@@ -130,14 +161,14 @@ class Vvc(Codec):
         return _to_rgb(planes)[:height, :width].copy()
 
 
-def _run(command: list[str], data: bytes) -> subprocess.CompletedProcess[bytes]:
+def _run(command: list[str], data: bytes, timeout_s: float = _TIMEOUT_S) -> subprocess.CompletedProcess[bytes]:
     """A finished command, fed with `data`; over its time it is killed."""
     try:
-        return subprocess.run(command, input=data, capture_output=True, timeout=_TIMEOUT_S, check=False)
+        return subprocess.run(command, input=data, capture_output=True, timeout=timeout_s, check=False)
     except OSError as error:
         raise CodecError(f"vvc: cannot start {command[0]}: {error.strerror}") from error
     except subprocess.TimeoutExpired as error:
-        raise CodecError(f"vvc: {command[0]} ran over its {_TIMEOUT_S:g} s and was killed") from error
+        raise CodecError(f"vvc: {command[0]} ran over its {timeout_s:g} s and was killed") from error
 
 
 def _number(value: int) -> bytes:

@@ -75,6 +75,8 @@ def evaluate(
     report = progress or Silent()
     points = parse_points(codecs, load_tools(map(Path, codec_files)))
     codecs_made = {point.name: create_codec(point) for point in points}
+    for codec in codecs_made.values():
+        codec.require_encoder()
     encoder_ids = {name: codec.encoder_id for name, codec in codecs_made.items()}
     decoder_ids = {name: codec.decoder_id for name, codec in codecs_made.items()}
     versions = {name: codec.version for name, codec in codecs_made.items()}

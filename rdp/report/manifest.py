@@ -3,12 +3,16 @@
     format, version     "rdp pack", 1
     rdp_version
     protocol            how originals were read, as in the run
-    selection           status, solver, statement (the words of `rdp solve`), objective, points (all that were offered)
+    selection           status, solver, statement (the words of `rdp solve`), objective (with the gap that counts as
+                        optimal, allowed_gap), points (all that were offered)
+    selection_sha256    of `selection.json`, which lies beside it: the selection as `rdp solve` wrote it
     budgets             one object each: column, sense, budget, weighting, average
+    image_bounds        bounds on each image: column, sense, bound, worst (the value of the image nearest to it)
     averages            one object a column: column, weighting, average
     total_bits          of all files
     side_information    see `rdp.report.side_information`
-    points              one object a point in use: point, images, encoder_ids (keys and weights), codec_versions
+    points              one object a point in use: point, images, encoder_ids (keys and weights), decoder_ids,
+                        codec_versions
     metrics             name, fingerprint, identity (with the SHA-256 of its weights) of what the averages are of
     tools               external tools: information for people. `rdp unpack` never runs a command line out of it
     files               one object an image: dataset, image, point, file (path in the delivery), nbytes, file_sha256,
@@ -21,6 +25,7 @@ There are no NaN or Infinity literals: such a number is null, and beside `name` 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -45,6 +50,7 @@ from rdp.selection.document import number
 from rdp.selection.statement import Sense, Weighting
 
 MANIFEST = "manifest.json"
+SELECTION = "selection.json"
 FORMAT = "rdp pack"
 VERSION = 1
 
@@ -86,12 +92,23 @@ class PackedBudget:
 
 
 @dataclass(frozen=True)
+class PackedBound:
+    """A bound on each image, and the value (capped as in the statement) of the image that is nearest to it."""
+
+    column: str
+    sense: Sense
+    bound: float
+    worst: float
+
+
+@dataclass(frozen=True)
 class PackedPoint:
-    """A point in use: how many images took it, and what made their files."""
+    """A point in use: how many images took it, and what made and decoded their files."""
 
     point: str
     images: int
     encoder_ids: tuple[str, ...]
+    decoder_ids: tuple[str, ...]
     codec_versions: tuple[str, ...]
 
 
@@ -112,11 +129,13 @@ class Manifest:
     files: tuple[PackedFile, ...]
     averages: tuple[PackedAverage, ...]
     budgets: tuple[PackedBudget, ...]
+    image_bounds: tuple[PackedBound, ...]
     points: tuple[PackedPoint, ...]
     metrics: tuple[PackedMetric, ...]
     total_bits: int
     side_information: SideInformation
     selection: Mapping[str, Any]
+    selection_sha256: str
     protocol: Mapping[str, Any]
     tools: tuple[Mapping[str, Any], ...] = ()
     rdp_version: str = ""
@@ -131,7 +150,9 @@ class Manifest:
             "rdp_version": self.rdp_version,
             "protocol": dict(self.protocol),
             "selection": dict(self.selection),
+            "selection_sha256": self.selection_sha256,
             "budgets": [asdict(one) | number("average", one.average) for one in self.budgets],
+            "image_bounds": [asdict(one) | number("worst", one.worst) for one in self.image_bounds],
             "averages": [asdict(one) | number("average", one.average) for one in self.averages],
             "total_bits": self.total_bits,
             "side_information": side | {"explanation": self.side_information.explanation},
@@ -188,11 +209,13 @@ def _manifest(document: dict[str, Any]) -> Manifest:
         files=files,
         averages=read_list(document, "averages", _average),
         budgets=read_list(document, "budgets", _budget),
+        image_bounds=read_list(document, "image_bounds", _bound),
         points=read_list(document, "points", _point),
         metrics=read_list(document, "metrics", _metric),
         total_bits=read_whole(document, "total_bits"),
         side_information=_side(side),
         selection=selection,
+        selection_sha256=read_hash(document, "selection_sha256"),
         protocol=read_object(document["protocol"]),
         tools=tuple(read_object(tool) for tool in document["tools"]),
         rdp_version=read_text(document, "rdp_version"),
@@ -227,11 +250,26 @@ def _budget(entry: Mapping[str, Any]) -> PackedBudget:
     )
 
 
+def _bound(entry: Mapping[str, Any]) -> PackedBound:
+    sense = cast("Sense", read_choice(entry, "sense", ("at_most", "at_least")))
+    return PackedBound(read_text(entry, "column"), sense, read_real(entry, "bound"), read_real(entry, "worst"))
+
+
+def _ids(entry: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    """Identities of codecs, each of 12 hex digits."""
+    ids = read_texts(entry, name)
+    for one in ids:
+        if not re.fullmatch(r"[0-9a-f]{12}", one):
+            raise ValueError(f"{name} holds {one!r:.80}, which is not 12 hex digits")
+    return ids
+
+
 def _point(entry: Mapping[str, Any]) -> PackedPoint:
     return PackedPoint(
         read_text(entry, "point"),
         read_whole(entry, "images", 1),
-        read_texts(entry, "encoder_ids"),
+        _ids(entry, "encoder_ids"),
+        _ids(entry, "decoder_ids"),
         read_texts(entry, "codec_versions"),
     )
 

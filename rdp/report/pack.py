@@ -1,6 +1,7 @@
 """`pack`: the chosen files of a selection as a folder to deliver, with a manifest that `unpack` holds them against.
 
     files/…          one encoded file an image, in the images' subfolders
+    selection.json   the selection, byte for byte as `rdp solve` wrote it
     manifest.json    see `rdp.report.manifest`
 
 The manifest is written last. What a killed call leaves has no manifest, or is the earlier delivery untouched; its
@@ -23,13 +24,16 @@ from rdp.codecs.files import write_file
 from rdp.codecs.formats import names_its_decoder, suffixes_of
 from rdp.codecs.tools import ExternalTool
 from rdp.execution import Progress, Silent
+from rdp.images import hash_bytes
 from rdp.images.files import PathLike
 from rdp.metrics.registry import METRICS
 from rdp.report.delivery_names import PackError, delivery_names
 from rdp.report.manifest import (
     MANIFEST,
+    SELECTION,
     Manifest,
     PackedAverage,
+    PackedBound,
     PackedBudget,
     PackedFile,
     PackedMetric,
@@ -39,7 +43,7 @@ from rdp.report.pack_folder import check_folder, commit, unfinished
 from rdp.report.pack_source import ChosenRow, FileSource, chosen_rows
 from rdp.report.side_information import SideInformation, charge, side_information
 from rdp.selection import Selection, load_selection
-from rdp.selection.document import SAME, number
+from rdp.selection.document import SAME, document_text, number
 from rdp.selection.loading import stored_columns
 from rdp.tables import Run, read_table
 
@@ -100,7 +104,7 @@ def pack(
     `FileError`, `ImageError`, `CodecError`, `SpecError` and `DependencyError` for what cannot be packed.
     """
     source = run if isinstance(run, Run) else Run(run)
-    chosen = _selection(source, selection)
+    chosen, text = _selection(source, selection)
     rows = chosen_rows(source, chosen)
     pixels = np.array([row.width * row.height for row in rows], dtype=np.float64)
     if side_info:
@@ -117,18 +121,24 @@ def pack(
         need = _write_files(place, rows, names, files, points, progress or Silent())
         side = _side_information(chosen, rows, pixels, need, side_info)
         packed = [_packed(row, name) for row, name in zip(rows, names, strict=True)]
-        manifest = _manifest(source, chosen, rows, packed, side, points)
+        manifest = _manifest(source, chosen, hash_bytes(text), rows, packed, side, points)
+        write_file(place / SELECTION, text)
         write_file(place / MANIFEST, manifest.to_bytes())
         commit(folder, place)
     notes = (f"{files.damaged} kept files of {source.path} are damaged: encoded again",) if files.damaged else ()
     return Pack(folder, manifest, sum(row.nbytes for row in rows), files.copied, files.encoded, notes)
 
 
-def _selection(run: Run, selection: Selection | PathLike) -> Selection:
-    """The selection, rebuilt from the run's table, its averages recomputed."""
+def _selection(run: Run, selection: Selection | PathLike) -> tuple[Selection, bytes]:
+    """The selection, rebuilt from the run's table, its averages recomputed; and its `selection.json`."""
     if isinstance(selection, Selection):
-        return selection
-    return load_selection(Path(selection), read_table(run, stored_columns(selection)))
+        return selection, document_text(selection).encode()
+    path = Path(selection)
+    loaded = load_selection(path, read_table(run, stored_columns(path)))
+    try:
+        return loaded, path.read_bytes()
+    except OSError as error:
+        raise PackError(f"cannot read {path}: {error.strerror or error}") from error
 
 
 # ---- the files
@@ -179,6 +189,7 @@ def _side_information(
 def _manifest(
     run: Run,
     selection: Selection,
+    selection_sha256: str,
     rows: Sequence[ChosenRow],
     files: Sequence[PackedFile],
     side: SideInformation,
@@ -201,6 +212,7 @@ def _manifest(
             PackedBudget(c.term.column, c.sense, c.budget, c.term.weighting, averages[c.term.column])
             for c in problem.constraints
         ),
+        image_bounds=_image_bounds(selection),
         points=tuple(_point(name, rows) for name in problem.points if name in points),
         metrics=_metrics(run, list(averages)),
         total_bits=8 * sum(row.nbytes for row in rows),
@@ -216,14 +228,26 @@ def _manifest(
                 **number("average", averages[problem.objective.column]),
                 **number("bound", selection.bound),
                 **number("gap", selection.gap),
+                "allowed_gap": selection.allowed_gap,
             },
             "points": list(problem.points),
         },
+        selection_sha256=selection_sha256,
         protocol=run.protocol,
         tools=tuple(_described(point.definition) for point in _one_a_tool(points)),
         rdp_version=rdp.__version__,
         caps=dict(problem.statement.cap),
     )
+
+
+def _image_bounds(selection: Selection) -> tuple[PackedBound, ...]:
+    rows, choice = np.arange(len(selection.required_choice)), selection.required_choice
+    found = []
+    for one in selection.problem.image_bounds:
+        values = one.values[rows, choice]
+        worst = values.max() if one.sense == "at_most" else values.min()
+        found.append(PackedBound(one.column, one.sense, one.bound, float(worst)))
+    return tuple(found)
 
 
 def _same(one: float, other: float) -> bool:
@@ -233,7 +257,9 @@ def _same(one: float, other: float) -> bool:
 def _point(name: str, rows: Sequence[ChosenRow]) -> PackedPoint:
     of_point = [row for row in rows if row.point == name]
     encoders = tuple(sorted({row.encoder_id for row in of_point}))
-    return PackedPoint(name, len(of_point), encoders, tuple(sorted({row.codec_version for row in of_point})))
+    decoders = tuple(sorted({row.decoder_id for row in of_point if row.decoder_id is not None}))
+    versions = tuple(sorted({row.codec_version for row in of_point}))
+    return PackedPoint(name, len(of_point), encoders, decoders, versions)
 
 
 def _metrics(run: Run, columns: Sequence[str]) -> tuple[PackedMetric, ...]:

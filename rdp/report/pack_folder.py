@@ -15,7 +15,7 @@ from pathlib import Path
 
 from rdp.codecs.files import FileError
 from rdp.report.delivery_names import FILES, PackError, read_inside
-from rdp.report.manifest import FORMAT, MANIFEST
+from rdp.report.manifest import FORMAT, MANIFEST, SELECTION
 
 _UNFINISHED = ".unfinished-"
 
@@ -32,7 +32,7 @@ def check_folder(folder: Path, force: bool) -> None:
     listed = ", ".join(found[:3])
     if not force:
         raise PackError(f"{folder} is not empty ({listed}): name another folder, or --force to replace a delivery")
-    others = [name for name in found if name not in (FILES, MANIFEST)]
+    others = [name for name in found if name not in (FILES, SELECTION, MANIFEST)]
     if others or not _is_ours(folder):
         raise PackError(
             f"{folder} holds {', '.join(others[:3]) or listed}, which is no delivery, and --force replaces nothing "
@@ -77,6 +77,7 @@ def commit(folder: Path, place: Path) -> None:
     if (folder / FILES).exists():
         (folder / FILES).rename(place / "replaced")
     (place / FILES).rename(folder / FILES)
+    (place / SELECTION).replace(folder / SELECTION)
     (place / MANIFEST).rename(folder / MANIFEST)
     for left in folder.glob(f"{_UNFINISHED}*"):
         shutil.rmtree(left, ignore_errors=True)

@@ -37,6 +37,7 @@ class ChosenRow:
     reconstruction_sha256: str
     pixels_sha256: str
     encoder_id: str
+    decoder_id: str | None
     codec_version: str
 
     @property
@@ -67,10 +68,14 @@ def chosen_rows(run: Run, selection: Selection) -> list[ChosenRow]:
 
 
 def _as_rows(run: Run, data: pa.Table) -> list[ChosenRow]:
+    import pyarrow as pa
+
     names = list(ChosenRow.__dataclass_fields__)
     rows = []
+    if "decoder_id" not in data.column_names:  # a run of an rdp that did not record it
+        data = data.append_column("decoder_id", pa.nulls(len(data), pa.string()))
     for values in data.select(names).to_pylist():
-        empty = [name for name in names if values[name] is None]
+        empty = [name for name in names if values[name] is None and name != "decoder_id"]
         if empty:
             raise PackError(
                 f"{run.path}: the row of {values['image']!r} at {values['point']!r} has no {empty[0]}; evaluate again"

@@ -7,21 +7,23 @@ says, never by a command line out of the manifest.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rdp.codecs import Codec, create_codec, load_tools, parse_point
+from rdp.codecs import Codec
 from rdp.codecs.files import FileError, decode_data, picture_bytes, write_file
 from rdp.codecs.formats import names_its_decoder
-from rdp.errors import CodecError, SpecError
+from rdp.errors import CodecError
 from rdp.execution import Progress, Silent
 from rdp.images import hash_bytes, hash_pixels
 from rdp.images.files import PathLike
 from rdp.report.delivery_names import FILES, PackError, picture_name, read_inside, refuse_links
 from rdp.report.manifest import Manifest, PackedFile, read_manifest
-from rdp.report.unpack_checks import CheckedAverage, Mismatch, Scores, check_numbers
+from rdp.report.unpack_checks import CheckedAverage, Scores, check_numbers
+from rdp.report.unpack_codecs import Mismatch, check_identities, make_decoders
+from rdp.report.unpack_selection import check_selection
 
 if TYPE_CHECKING:
     import numpy as np
@@ -71,6 +73,7 @@ def unpack(
     check_only: bool = False,
     codec_files: Iterable[PathLike] = (),
     original: PathLike | Sequence[PathLike] | None = None,
+    selection: PathLike | None = None,
     force: bool = False,
     progress: Progress | None = None,
 ) -> Unpacked:
@@ -78,7 +81,9 @@ def unpack(
 
     Lengths and hashes of the files, hashes and sizes of the pictures, average rates, budgets, counts and side
     information always; with `original` (the folder of the originals) the originals' hashes and the average metrics
-    too, to 1e-5. A file whose bytes are not those delivered is not decoded. `check_only` writes nothing. `force`
+    too, to 1e-5. The manifest is held against the delivery's `selection.json`, and against `selection`, the sender's
+    own copy of it, without which a delivery that is forged as a whole is not noticed. A file whose bytes are not
+    those delivered is not decoded. `check_only` writes nothing. `force`
     overwrites pictures in a folder that is not empty.
 
     What differs is in the result. Raises `PackError` for a folder that is no delivery or whose manifest is damaged or
@@ -87,7 +92,10 @@ def unpack(
     """
     place = Path(folder)
     manifest = read_manifest(place)
-    codecs = _codecs(manifest, codec_files)
+    decoders = make_decoders(place, manifest, codec_files)
+    codecs = decoders.codecs
+    identities, remarks = check_identities(manifest, decoders)
+    chosen, about_selection = check_selection(place, manifest, None if selection is None else Path(selection))
     target = None if check_only else _check_out(place, out, force)
     scores = None if original is None else Scores.of(manifest, original)
     versions = {one.point: ", ".join(one.codec_versions) for one in manifest.points}
@@ -98,7 +106,7 @@ def unpack(
     for file in manifest.files:
         try:
             data = _read(place, file)
-            need += not names_its_decoder(codecs[file.point].point, data)
+            need += not names_its_decoder(decoders.points[file.point], data)
             pixels = decode_data(codecs[file.point], data)
             decoded += 1
             if target is not None:
@@ -111,23 +119,21 @@ def unpack(
         report.advance()
     report.finish()
     averages, contradictions = check_numbers(manifest, scores, need if decoded == len(manifest.files) else None)
-    notes = [*(scores.notes if scores is not None else ()), *_unchecked(averages, scores), *_strangers(place, manifest)]
+    notes = [*decoders.notes, *remarks, *about_selection]
+    notes += [
+        *(scores.notes if scores is not None else ()),
+        *_unchecked(averages, scores),
+        *_strangers(place, manifest),
+    ]
     return Unpacked(
-        place, target, len(manifest.files), decoded, tuple(averages), (*wrong, *contradictions), tuple(notes)
+        place,
+        target,
+        len(manifest.files),
+        decoded,
+        tuple(averages),
+        (*wrong, *contradictions, *identities, *chosen),
+        tuple(notes),
     )
-
-
-def _codecs(manifest: Manifest, codec_files: Iterable[PathLike]) -> Mapping[str, Codec]:
-    """The decoder of every point, made before anything is decoded."""
-    tools = load_tools(map(Path, codec_files))
-    names = sorted({one.point for one in manifest.files})
-    for name in names:
-        if name.partition(":")[0].strip() == "external" and not tools:
-            raise SpecError(
-                f"files of this delivery are decoded by a program of its sender, {name}: give a codec file that says "
-                "which program that is here (--codec-file FILE.toml). No command is taken from the manifest"
-            )
-    return {name: create_codec(parse_point(name, tools)) for name in names}
 
 
 def _check_out(folder: Path, out: PathLike | None, force: bool) -> Path:

@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rdp.errors import ImageError, MetricError, SpecError, WeightsError
+from rdp.errors import ImageError, MetricError, WeightsError
 from rdp.images import hash_pixels, list_images, read_image
 from rdp.images.files import PathLike
 from rdp.images.read import Exif
 from rdp.metrics import Metric, plan_metrics
 from rdp.metrics.registry import METRICS
 from rdp.report.delivery_names import PackError
-from rdp.report.json_fields import read_object, read_real
 from rdp.report.manifest import MANIFEST, Manifest, PackedFile
 from rdp.report.side_information import side_information
+from rdp.report.unpack_codecs import Mismatch
+from rdp.report.unpack_selection import check_statement
 from rdp.selection.document import number
 from rdp.selection.linear import allowance
 from rdp.selection.problem import weighted_mean
-from rdp.selection.statement import Statement
 
 if TYPE_CHECKING:
     Pixels = np.ndarray[Any, Any]
@@ -32,19 +32,10 @@ if TYPE_CHECKING:
 EXACT = 1e-9
 """Rates are recomputed from whole numbers: only the order of a sum may differ."""
 
+RATES = ("bpp", "nbytes")
+
 METRIC_TOLERANCE = 1e-5
 """Metrics may differ by this, absolutely or relatively, between machines."""
-
-
-@dataclass(frozen=True)
-class Mismatch:
-    """Something of a delivery that is not as its manifest says; `where` is a file or a part of the manifest."""
-
-    where: str
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.where}: {self.message}"
 
 
 @dataclass(frozen=True)
@@ -85,14 +76,18 @@ def check_numbers(
         if one.column in values:
             capped = np.minimum(values[one.column], manifest.caps.get(one.column, math.inf))
             found = weighted_mean(capped, weights)
-            tolerance = EXACT if one.column in ("bpp", "nbytes") else METRIC_TOLERANCE
+            tolerance = EXACT if one.column in RATES else METRIC_TOLERANCE
             if not _close(found, one.average, tolerance):
                 what = f"the average {one.column} is {found:.9g}, and {one.average:.9g} in the manifest"
                 wrong.append(Mismatch(MANIFEST, what))
             picked[one.column] = (capped, weights, tolerance)
         averages.append(CheckedAverage(one.column, one.weighting, one.average, found))
-    wrong += _check_budgets(manifest, averages, picked)
-    wrong += _check_statement(manifest)
+    bits = manifest.side_information.bits_per_image if manifest.side_information.charged else 0
+    added = {"bpp": bits / pixels, "nbytes": np.full(len(files), bits / 8)} if bits else {}
+    capped_values = {name: np.minimum(one, manifest.caps.get(name, math.inf)) for name, one in values.items()}
+    wrong += _check_budgets(manifest, averages, picked, added)
+    wrong += _check_image_bounds(manifest, capped_values, added)
+    wrong += check_statement(manifest)
     wrong += _check_counts(manifest, 8 * nbytes, pixels, need)
     return averages, wrong
 
@@ -103,8 +98,13 @@ def _close(one: float, other: float, tolerance: float) -> bool:
     return math.isclose(one, other, rel_tol=tolerance, abs_tol=0.0 if tolerance == EXACT else tolerance)
 
 
-def _check_budgets(manifest: Manifest, averages: Sequence[CheckedAverage], picked: dict[str, Any]) -> list[Mismatch]:
-    """Each budget states the average that the manifest states elsewhere, and the average found keeps to it."""
+def _check_budgets(
+    manifest: Manifest, averages: Sequence[CheckedAverage], picked: dict[str, Any], added: dict[str, Pixels]
+) -> list[Mismatch]:
+    """Each budget states the average that the manifest states elsewhere, and the average found keeps to it.
+
+    `added` (N,) by column is the side information of each image, where it was charged.
+    """
     stated = {one.column: one for one in averages}
     wrong = []
     for budget in manifest.budgets:
@@ -113,11 +113,12 @@ def _check_budgets(manifest: Manifest, averages: Sequence[CheckedAverage], picke
             wrong.append(Mismatch(MANIFEST, f"the budget of {budget.column} and the averages contradict each other"))
             continue
         average = one.stated if one.found is None else one.found
-        if budget.column == "bpp" and manifest.side_information.charged:
-            average += manifest.side_information.bpp
         room = 0.0
         if budget.column in picked:
             values, weights, tolerance = picked[budget.column]
+            if budget.sense == "at_most" and budget.column in added:
+                values = values + added[budget.column]
+                average = weighted_mean(values, weights)
             room = allowance(budget.budget, values, weights)
             if tolerance == METRIC_TOLERANCE:
                 room = METRIC_TOLERANCE * max(1.0, abs(budget.budget))
@@ -130,21 +131,27 @@ def _check_budgets(manifest: Manifest, averages: Sequence[CheckedAverage], picke
     return wrong
 
 
-def _check_statement(manifest: Manifest) -> list[Mismatch]:
-    """The budgets and the objective are those of the selection's statement."""
-    try:
-        statement = Statement.from_dict(read_object(manifest.selection["statement"]))
-        objective = read_object(manifest.selection["objective"])
-        stated = read_real(objective, "average")
-    except (KeyError, TypeError, ValueError, SpecError) as error:
-        return [Mismatch(MANIFEST, f"its selection is damaged: {error}")]
-    budgets = {(one.column, one.sense, one.budget) for one in manifest.budgets}
+def _check_image_bounds(manifest: Manifest, values: dict[str, Pixels], added: dict[str, Pixels]) -> list[Mismatch]:
+    """Every image keeps the bounds on each image, and the worst one is as stated; columns not recomputed by its word.
+
+    `values` (N,) by column are capped, `added` as for budgets.
+    """
     wrong = []
-    if budgets != set(statement.budgets):
-        wrong.append(Mismatch(MANIFEST, "its budgets are not those of the selection's statement"))
-    averages = {one.column: one.average for one in manifest.averages}
-    if not _close(averages.get(statement.objective, math.inf), stated, EXACT):
-        wrong.append(Mismatch(MANIFEST, "the objective and the averages contradict each other"))
+    for one in manifest.image_bounds:
+        sign = 1.0 if one.sense == "at_most" else -1.0
+        tolerance = EXACT if one.column in RATES else METRIC_TOLERANCE
+        found = np.array([one.worst]) if one.column not in values else values[one.column]
+        worst = sign * float((sign * found).max())
+        if not _close(worst, one.worst, tolerance):
+            what = f"the worst {one.column} of an image is {worst:.9g}, and {one.worst:.9g} in it"
+            wrong.append(Mismatch(MANIFEST, what))
+        if one.sense == "at_most" and one.column in values and one.column in added:
+            worst = float((found + added[one.column]).max())
+        room = tolerance * (abs(one.bound) if tolerance == EXACT else max(1.0, abs(one.bound)))
+        if not sign * (worst - one.bound) <= room:
+            side = "above" if one.sense == "at_most" else "below"
+            what = f"an image has {one.column} {worst:.9g}, {side} the bound {one.bound:g} on each"
+            wrong.append(Mismatch(MANIFEST, what))
     return wrong
 
 

@@ -79,6 +79,8 @@ def test_encode_and_decode_report_as_json(study: Path, tmp_path: Path) -> None:
         (["encode", "none.png", "a.webp", "-c", "webp"], "none.png"),
         (["encode", "a.png", "a.webp", "-c", "wepb"], "Did you mean 'webp'"),
         (["encode", "a.png", "a.webp", "-c", "webp:quality=1..3"], "3 operating points"),
+        (["encode", "a.png", "a.webp", "-c", "jpeg", "-c", "webp"], "2 are named (jpeg, webp)"),
+        (["decode", "a.png", "b.png", "-c", "jpeg", "-c", "png"], "2 are named (jpeg, png)"),
         (["decode", "a.png", "b.jpg"], ".png, .ppm"),
         (["decode", "bad.bin", "b.png"], "--codec"),
     ],
@@ -112,6 +114,11 @@ def test_pack_and_unpack_report_as_json_and_a_mismatch_is_code_1(study: Path, tm
     assert document["side_information"]["charged"] is False
     document = strict(program("unpack", out, "--check-only", "--json", "-q").stdout)
     assert document["ok"] and document["out"] is None and document["mismatches"] == []
+    words = ["unpack", out, "--check-only", "-q", "--selection"]
+    assert program(*words, study / "selection.json").returncode == 0
+    other = rdp.solve(rdp.open_run(study / "run"), minimize="bpp").save(tmp_path / "other.json")
+    done = program(*words, other)
+    assert done.returncode == 1 and "chooses other points" in done.stderr
     (out / "files" / "b.webp").write_bytes(b"changed")
     done = program("unpack", out, "--check-only", "--json", "-q")
     assert done.returncode == 1 and "differs: files/b.webp" in done.stderr

@@ -268,6 +268,24 @@ def test_another_decoder_can_be_named_and_the_wrong_one_hears_what_the_file_is(i
         decode_file(tmp_path / "a.jp2", tmp_path / "c.png", "jpeg")
 
 
+@pytest.mark.parametrize("codec", ["webp", "jpeg", "png"])
+def test_a_file_of_another_format_is_called_that_and_not_a_bad_image(codec: str, tmp_path: Path) -> None:
+    (tmp_path / "x.bpg").write_bytes(b"BPG\xfb\x20\x00\x01\x01" + b"0" * 50)
+    with pytest.raises(FormatError, match=rf"x\.bpg: not a valid {codec} file.*it begins as a BPG file") as caught:
+        decode_file(tmp_path / "x.bpg", tmp_path / "a.png", codec)
+    assert "remove it from the folder" not in str(caught.value) and "BytesIO" not in str(caught.value)
+
+
+@pytest.mark.parametrize("length", [40, 300, 900])
+def test_a_file_that_is_cut_short_is_called_that(length: int, tmp_path: Path, picture: Picture) -> None:
+    data = create_codec(parse_point("avif:quality=95,speed=10")).encode(picture(120, 160))
+    assert len(data) > 1000
+    (tmp_path / "a.avif").write_bytes(data[:length])
+    with pytest.raises(FormatError, match=r"a\.avif: not a valid avif file") as caught:
+        decode_file(tmp_path / "a.avif", tmp_path / "a.png")
+    assert "remove it from the folder" not in str(caught.value) and "BytesIO" not in str(caught.value)
+
+
 def test_a_picture_beyond_reason_is_refused(image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     codec = create_codec(parse_point("png"))
     data = codec.encode(read_image(image))

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from rdp.codecs import create_codec, parse_point, parse_points, registry
-from rdp.errors import CodecError, FormatError, SpecError
+from rdp.errors import CodecError, DependencyError, FormatError, SpecError
 from rdp.images import read_image, sample_images
 
 pillow_heif = pytest.importorskip("pillow_heif", reason="pillow-heif is not installed")
@@ -187,8 +187,41 @@ def test_what_is_no_file_of_the_format_is_refused(spec: str, damage: str, pictur
 def test_a_file_with_alpha_is_refused() -> None:
     stream = io.BytesIO()
     pillow_heif.encode("RGBA", (16, 16), bytes(16 * 16 * 4), stream)
-    with pytest.raises(FormatError, match="RGBA"):
+    with pytest.raises(FormatError, match=r"alpha \(RGBA\)"):
         create_codec(parse_point("heic")).decode(stream.getvalue())
+
+
+def test_a_file_of_10_bits_is_refused_for_its_bits(rng: np.random.Generator) -> None:
+    """Decoding would round them to 8, and not say so."""
+    samples = rng.integers(0, 1024, (16, 16, 3)).astype("<u2")
+    stream = io.BytesIO()
+    pillow_heif.encode("RGB;16", (16, 16), (samples << 6).tobytes(), stream)
+    with pytest.raises(FormatError, match="its samples have 1[02] bits"):
+        create_codec(parse_point("heic")).decode(stream.getvalue())
+
+
+def test_a_file_of_several_pictures_is_refused_for_their_number(picture: Callable) -> None:
+    file = pillow_heif.HeifFile()
+    for side in (32, 48):
+        file.add_frombytes("RGB", (side, side), picture(side, side).tobytes())
+    stream = io.BytesIO()
+    file.save(stream)
+    with pytest.raises(FormatError, match="it holds 2 pictures"):
+        create_codec(parse_point("heic")).decode(stream.getvalue())
+
+
+def test_without_x265_it_decodes_and_says_what_encoding_needs(
+    picture: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = picture(32, 40)
+    data = create_codec(parse_point("heic")).encode(image)
+    info = pillow_heif.libheif_info()
+    monkeypatch.setattr(pillow_heif, "libheif_info", lambda: {**info, "encoders": {}})
+    codec = create_codec(parse_point("heic"))
+    assert codec.decode(data).shape == image.shape and codec.version.endswith("no x265")
+    for encode in (codec.require_encoder, lambda: codec.encode(image)):
+        with pytest.raises(DependencyError, match="without x265.*--only-binary pillow-heif 'pillow-heif>=1.0'"):
+            encode()
 
 
 def test_a_damaged_file_is_refused_or_decodes_to_some_picture(picture: Callable, rng: np.random.Generator) -> None:

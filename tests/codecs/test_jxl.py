@@ -185,6 +185,25 @@ def test_a_file_that_is_not_rgb_is_refused(shape: tuple[int, ...]) -> None:
         create_codec(parse_point("jxl")).decode(data)
 
 
+@pytest.mark.parametrize(
+    ("shape", "dtype", "words"),
+    [
+        ((8, 8), np.uint8, "gray instead of RGB"),
+        ((8, 8, 4), np.uint8, "an alpha channel"),
+        ((8, 8, 3), np.uint16, "more than 8 bits a sample"),
+        ((8, 8, 4), np.uint16, "an alpha channel, more than 8 bits a sample"),
+        ((8, 8, 3), np.float32, "floating-point samples"),
+        ((3, 8, 8, 3), np.uint8, "an animation of 3 frames"),
+    ],
+)
+def test_what_a_refused_file_holds_is_named(shape: tuple[int, ...], dtype: type, words: str) -> None:
+    image = np.zeros(shape, dtype)
+    image[..., 0] = (np.arange(shape[0]) + 1).reshape(-1, *[1] * (len(shape) - 2)) if len(shape) == 4 else 0
+    data = bytes(imagecodecs.jpegxl_encode(image, lossless=True))
+    with pytest.raises(FormatError, match=f"it holds {words} "):
+        create_codec(parse_point("jxl")).decode(data)
+
+
 def test_a_damaged_file_is_refused_or_decodes_to_some_picture(picture: Callable, rng: np.random.Generator) -> None:
     codec = create_codec(parse_point("jxl:distance=4"))
     data = codec.encode(picture(32, 32))

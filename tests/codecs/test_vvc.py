@@ -195,8 +195,30 @@ def test_an_ffmpeg_without_libvvenc_is_named(tmp_path, monkeypatch: pytest.Monke
     program.write_text("#!/bin/sh\necho \"Codec 'libvvenc' is not recognized by FFmpeg.\"\n")
     program.chmod(0o755)
     monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(program))
-    with pytest.raises(DependencyError, match="without libvvenc"):
-        create_codec(parse_point("vvc"))
+    codec = create_codec(parse_point("vvc"))
+    for encode in (codec.require_encoder, lambda: codec.encode(np.zeros((16, 16, 3), np.uint8))):
+        with pytest.raises(DependencyError, match="without libvvenc"):
+            encode()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="stands in for ffmpeg with a file that is no program")
+def test_an_ffmpeg_that_does_not_start_is_named(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "ffmpeg"
+    program.write_bytes(b"\x7fELF, and no program")
+    program.chmod(0o755)
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(program))
+    with pytest.raises(DependencyError, match=f"{program}.*IMAGEIO_FFMPEG_EXE"):
+        create_codec(parse_point("vvc")).require_encoder()
+
+
+def test_without_imageio_ffmpeg_a_file_decodes(monkeypatch: pytest.MonkeyPatch, picture: Callable) -> None:
+    image = picture(40, 48)
+    data = create_codec(parse_point("vvc:preset=faster")).encode(image)
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+    codec = create_codec(parse_point("vvc"))
+    assert codec.decode(data).shape == image.shape and codec.version.endswith("no libvvenc")
+    with pytest.raises(DependencyError, match="to encode .*pip install 'imageio-ffmpeg>=0.6'"):
+        codec.require_encoder()
 
 
 def test_more_qp_is_fewer_bytes_and_more_error() -> None:

@@ -118,6 +118,7 @@ def test_a_delivery_of_every_family_unpacks_to_what_was_evaluated(
         "files/more/a.jp2",
         "files/more/d.avif",
         "manifest.json",
+        "selection.json",
     ]
     assert (done.copied, done.encoded, done.nbytes) == (5, 0, of_all.total_bits // 8)
     found = unpack(done.out, tmp_path / "out", original=study / "photos")
@@ -204,7 +205,7 @@ def test_several_datasets_keep_apart(study: Path, tmp_path: Path) -> None:
         shutil.copy(study / "photos" / f"{'ab'[name == 'two']}.png", tmp_path / name / "same.png")
     run = rdp.evaluate([tmp_path / "one", tmp_path / "two"], ["webp"], ["mse"], tmp_path / "run", jobs=1)
     done = pack(run, rdp.solve(run, minimize="mse"), tmp_path / "d")
-    assert listing(done.out) == ["files/one/same.webp", "files/two/same.webp", "manifest.json"]
+    assert listing(done.out) == ["files/one/same.webp", "files/two/same.webp", "manifest.json", "selection.json"]
     assert unpack(done.out, tmp_path / "out", original=[tmp_path / "one", tmp_path / "two"]).ok
 
 
@@ -430,7 +431,7 @@ def test_every_number_of_the_manifest_that_can_be_recomputed_is(run: rdp.Run, st
     free = ("encode_s", "decode_s")
     tried = 0
     for path in numbers_of(document):
-        if path[0] in ("protocol", "metrics") or path[-1] in ("bound", "gap", "elapsed_s"):
+        if path[0] in ("protocol", "metrics") or path[-1] == "elapsed_s":
             continue  # how it was made: nothing here to hold it against
         if path[0] == "averages" and document["averages"][path[1]]["column"] in free:
             continue
@@ -477,6 +478,242 @@ def test_hashes_points_and_originals_are_held_against_what_is_there(packed: Path
     assert "another picture than the original" in words["files/b.webp"]
     assert "not among those given" in words["files/c.png"]
     assert next(one for one in found.averages if one.column == "mse").found is None
+
+
+# ---- what is said of the selection
+
+
+def forged(folder: Path, change: Callable[[Any], Any], **words: Any) -> list[str]:
+    """What is found wrong with a manifest that was changed, and whose selection.json was made to fit its hash only."""
+    before = (folder / "manifest.json").read_text()
+    edit(folder, change)
+    found = unpack(folder, check_only=True, **words)
+    (folder / "manifest.json").write_text(before)
+    return [m.message for m in found.mismatches if m.where == "manifest.json"]
+
+
+@pytest.fixture
+def bounded(run: rdp.Run, tmp_path: Path) -> Path:
+    """A delivery with bounds on each image, one fixed image and a forbidden point."""
+    words = {"fix": {"a.png": FIXED["a.png"]}, "forbid": [("b.png", "png")]}
+    selection = rdp.solve(run, minimize="mse", each_at_most={"bpp": 30.0}, each_at_least={"haarpsi": 0.05}, **words)
+    return pack(run, selection, tmp_path / "bounded").out
+
+
+FORGERIES: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "another status": (lambda s: s.update(status="feasible"), "proves the selection optimal"),
+    "an unknown status": (lambda s: s.update(status="perfect"), "selection is damaged"),
+    "a status without choices": (lambda s: s.update(status="infeasible"), "selection is damaged"),
+    "another bound": (lambda s: s["objective"].update(bound=s["objective"]["average"] * 0.9), "the gap is"),
+    "no bound": (lambda s: s["objective"].update(bound=None, gap=None), "status is optimal"),
+    "a bound that is passed": (lambda s: s["objective"].update(bound=1e9, gap=None), "wrong side"),
+    "another gap": (lambda s: s["objective"].update(gap=0.1), "the gap is"),
+    "no solver": (lambda s: s.update(solver=None), "selection is damaged"),
+    "another goal": (lambda s: s["objective"].update(goal="maximize"), "not that of the selection's statement"),
+    "another weighting": (lambda s: s["objective"].update(weighting="pixels"), "weighting"),
+    "a smaller bound on each": (lambda s: s["statement"]["each_at_most"].update(bpp=0.01), "bounds on each image"),
+    "another fixed point": (lambda s: s["statement"]["fix"].update({"a.png": "png:level=9"}), "fixes 'a.png'"),
+    "a fixed stranger": (lambda s: s["statement"]["fix"].update({"z.png": "png:level=9"}), "fixes 'z.png'"),
+    "a forbidden choice": (lambda s: s["statement"].update(forbid=[["a.*", "jpeg"]]), "'a.png' is at jpeg"),
+}
+
+
+@pytest.mark.parametrize("forgery", FORGERIES)
+def test_what_a_manifest_says_of_its_selection_is_checked(forgery: str, bounded: Path) -> None:
+    assert unpack(bounded, check_only=True).ok
+    change, words = FORGERIES[forgery]
+    said = forged(bounded, lambda d: change(d["selection"]))
+    assert any(words in message for message in said), said
+
+
+def test_bounds_on_each_image_are_held_against_the_files(bounded: Path, study: Path) -> None:
+    def smaller(document: Any) -> None:
+        document["selection"]["statement"]["each_at_most"]["bpp"] = 0.01
+        document["image_bounds"][0]["bound"] = 0.01
+
+    def larger(document: Any) -> None:
+        document["selection"]["statement"]["each_at_least"]["haarpsi"] = 1.5
+        document["image_bounds"][1].update(bound=1.5, worst=2.0)
+
+    assert any("above the bound 0.01 on each" in message for message in forged(bounded, smaller))
+    assert not any("on each" in message for message in forged(bounded, larger))  # needs the originals
+    assert any("below the bound 1.5 on each" in m for m in forged(bounded, larger, original=study / "photos"))
+    worst = forged(bounded, lambda d: d["image_bounds"][0].update(worst=1.0))
+    assert any("the worst bpp of an image" in message for message in worst)
+
+
+def test_a_true_claim_of_charging_holds_for_bytes_and_each_image_and_a_false_one_does_not(
+    run: rdp.Run, tmp_path: Path
+) -> None:
+    free = rdp.solve(run, minimize="mse", points=["webp:*"])
+    files = pack(run, free, tmp_path / "free").manifest.files
+    most = max(8 * one.nbytes / (one.width * one.height) for one in files)
+    for name, words in {
+        "bytes": {"at_most": {"nbytes": free.averages["nbytes"] + 0.01}},
+        "each": {"each_at_most": {"bpp": most + 1e-6}},
+    }.items():
+        selection = rdp.solve(run, minimize="mse", points=["webp:*"], **words)
+        folder = pack(run, selection, tmp_path / name).out
+        said = forged(folder, lambda d: d["side_information"].update(charged=True))
+        assert any("above the b" in message for message in said), name
+        wide = {side: {c: v * 1.5 for c, v in limits.items()} for side, limits in words.items()}
+        held = rdp.solve(run, minimize="mse", points=["webp:*"], **wide)
+        assert unpack(pack(run, held, tmp_path / f"{name} held", side_info=True).out, check_only=True).ok
+
+
+def test_identities_of_encoders_and_decoders_are_checked(packed: Path) -> None:
+    document = strict(packed / "manifest.json")
+    for point in document["points"]:
+        codec = create_codec(parse_point(point["point"]))
+        assert (point["encoder_ids"], point["decoder_ids"]) == ([codec.encoder_id], [codec.decoder_id])
+    for name in ("encoder_ids", "decoder_ids"):
+        (said,) = forged(packed, lambda d, name=name: d["points"][1].update({name: ["0123456789ab"]}))
+        assert name in said and "0123456789ab" in said
+        for bad in ("0123456789AB", "0123", "../../../../"):
+            with pytest.raises(PackError, match="12 hex digits"):
+                forged(packed, lambda d, name=name, bad=bad: d["points"][1].update({name: [bad]}))
+            edit(packed, lambda d: d.update(document))
+    # Another version of rdp may honestly have other settings: that is told, and is no mismatch.
+    edit(packed, lambda d: (d.update(rdp_version="0"), d["points"][1].update(encoder_ids=["0123456789ab"])))
+    found = unpack(packed, check_only=True)
+    assert found.ok and any("0123456789ab" in note for note in found.notes)
+
+
+# ---- selection.json
+
+
+def test_the_selection_travels_byte_for_byte_and_is_checked(
+    run: rdp.Run, of_all: Selection, study: Path, tmp_path: Path
+) -> None:
+    own = of_all.save(tmp_path / "s.json")
+    folder = pack(study / "run", own, tmp_path / "d").out
+    assert (folder / "selection.json").read_bytes() == own.read_bytes()
+    assert strict(folder / "manifest.json")["selection_sha256"] == hash_bytes(own.read_bytes())
+    assert unpack(folder, check_only=True, selection=own).ok
+    with (folder / "selection.json").open("a") as stream:
+        stream.write("\n")
+    one_mismatch(folder, "selection.json", "SHA-256")
+    (folder / "selection.json").unlink()
+    one_mismatch(folder, "selection.json", "is missing")
+    (folder / "selection.json").symlink_to(own)
+    one_mismatch(folder, "selection.json", "symbolic link")
+
+
+CONTRADICTIONS: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "a choice": (lambda s: s["chosen"][0].update(point="png:level=9"), "chooses other points"),
+    "an image fewer": (lambda s: s["chosen"].pop(), "chooses other points"),
+    "a budget": (lambda s: s["budgets"][0].update(budget=1.0), "its budgets"),
+    "a budget's average": (lambda s: s["budgets"][0].update(average=1.0), "its budgets"),
+    "an average": (lambda s: s["averages"][0].update(average=1.0), "its average"),
+    "the bits": (lambda s: s.update(total_bits=8), "8 bits in all"),
+    "the status": (lambda s: s.update(status="feasible"), "its status"),
+    "the bound": (lambda s: s["objective"].update(bound=0.0), "the bound of its objective"),
+    "the statement": (lambda s: s["problem"]["statement"]["at_most"].update(bpp=1.0), "problem statement"),
+    "the points": (lambda s: s["problem"].update(points=["png:level=9"]), "offer"),
+    "a part that is missing": (lambda s: s.pop("averages"), "damaged"),
+    "a part of another kind": (lambda s: s.update(chosen=None), "damaged"),
+}
+
+
+@pytest.mark.parametrize("part", CONTRADICTIONS)
+def test_a_selection_that_is_not_that_of_the_delivery_is_told(part: str, packed: Path, tmp_path: Path) -> None:
+    change, words = CONTRADICTIONS[part]
+    document = strict(packed / "selection.json")
+    change(document)
+    own = tmp_path / "own.json"
+    own.write_text(json.dumps(document))
+    found = unpack(packed, check_only=True, selection=own)
+    assert {m.where for m in found.mismatches} == {str(own)} and words in str(found.mismatches[0])
+    # The same inside the delivery, its hash made to fit.
+    shutil.copy(own, packed / "selection.json")
+    edit(packed, lambda d: d.update(selection_sha256=hash_bytes(own.read_bytes())))
+    one_mismatch(packed, "selection.json", words)
+
+
+def test_the_senders_own_copy_shows_a_delivery_that_was_forged_as_a_whole(
+    run: rdp.Run, of_all: Selection, packed: Path, tmp_path: Path
+) -> None:
+    other = rdp.solve(run, minimize="mse", points=["webp:*"])
+    forgery = pack(run, other, packed, force=True).out
+    assert unpack(forgery, check_only=True).ok
+    found = unpack(forgery, check_only=True, selection=of_all.save(tmp_path / "own.json"))
+    assert any("chooses other points" in m.message for m in found.mismatches)
+    with pytest.raises(PackError, match=r"cannot read .*none\.json"):
+        unpack(forgery, check_only=True, selection=tmp_path / "none.json")
+    document = strict(forgery / "selection.json")
+    (tmp_path / "compact.json").write_text(json.dumps(document))
+    found = unpack(forgery, check_only=True, selection=tmp_path / "compact.json")
+    assert found.ok and any("in other bytes" in note for note in found.notes)
+
+
+# ---- a decoder in the place of one that is not here
+
+
+BACKEND = """
+from rdp.codecs import Key
+from rdp.codecs.png import Png
+from rdp.errors import DependencyError
+import os
+
+class Png2(Png):
+    keys = (*Png.keys, Key("backend", "choice", "program", default="own", choices=("own", "far")))
+    def __init__(self, point):
+        super().__init__(point)
+        if point.get("backend") == "far" and os.environ.get("FAR") != "here":
+            raise DependencyError("png: the far program is not here")
+"""
+
+
+@pytest.fixture
+def far(study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A delivery of PNG files by a backend that is no longer here."""
+    (tmp_path / "module").mkdir()
+    (tmp_path / "module" / "far_codec.py").write_text(BACKEND)
+    monkeypatch.syspath_prepend(tmp_path / "module")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "module"))
+    monkeypatch.setenv("FAR", "here")
+    monkeypatch.setitem(registry.FAMILIES, "png", "far_codec:Png2")
+    run = rdp.evaluate(study / "photos", ["png:backend=far"], ["mse"], tmp_path / "run", jobs=1)
+    folder = pack(run, rdp.solve(run, minimize="mse"), tmp_path / "d").out
+    monkeypatch.setenv("FAR", "gone")
+    return folder
+
+
+def test_standard_files_are_decoded_without_the_backend_that_made_them(far: Path, study: Path, tmp_path: Path) -> None:
+    found = unpack(far, tmp_path / "out", original=study / "photos")
+    assert found.ok and found.decoded == 5
+    assert any("far program is not here" in note and "instead" in note for note in found.notes)
+    np.testing.assert_array_equal(read_image(tmp_path / "out" / "a.png"), read_image(study / "photos" / "a.png"))
+    edit(far, lambda d: d["files"][1].update(reconstruction_sha256="0" * 64))
+    one_mismatch(far, d_file(far, 1), "another picture")
+
+
+def d_file(folder: Path, number: int) -> str:
+    return str(strict(folder / "manifest.json")["files"][number]["file"])
+
+
+def test_bpg_files_of_the_reference_programs_are_decoded_without_them(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their files are BPG files like any other: here PyAV's stand for them under the name of the other backend."""
+    pytest.importorskip("av")
+    run = rdp.evaluate(study / "photos", ["bpg:qp=30,preset=superfast"], ["mse"], tmp_path / "run", jobs=1)
+    folder = pack(run, rdp.solve(run, minimize="mse"), tmp_path / "d").out
+    for name in ("selection.json", "manifest.json"):
+        text = (folder / name).read_text().replace("backend=pyav", "backend=reference")
+        (folder / name).write_text(text)
+    edit(folder, lambda d: d.update(selection_sha256=hash_bytes((folder / "selection.json").read_bytes())))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    found = unpack(folder, check_only=True)
+    assert found.ok, found.mismatches
+    assert any("backend=reference: decoded by" in note and "bpgenc" in note for note in found.notes)
+
+
+def test_files_that_do_not_name_their_decoder_need_it(far: Path) -> None:
+    path = far / d_file(far, 0)
+    path.write_bytes(b"x" * path.stat().st_size)
+    with pytest.raises(DependencyError, match="far program"):
+        unpack(far, check_only=True)
 
 
 # ---- what a stranger may write
@@ -717,7 +954,7 @@ def test_a_killed_call_leaves_nothing_that_looks_complete_and_the_next_one_mends
         unpack(tmp_path / "d", check_only=True)
     pack(run, of_all, tmp_path / "d", force=moment == "while it is moved")
     assert unpack(tmp_path / "d", check_only=True).ok
-    assert [path.name for path in sorted((tmp_path / "d").iterdir())] == ["files", "manifest.json"]
+    assert [path.name for path in sorted((tmp_path / "d").iterdir())] == ["files", "manifest.json", "selection.json"]
 
 
 def test_the_verbs_are_where_the_documentation_says() -> None:

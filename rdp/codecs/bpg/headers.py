@@ -15,6 +15,7 @@ from rdp.errors import FormatError
 
 VPS, SPS, PPS = 32, 33, 34
 IDR = (19, 20)
+MAX_PPS = 64
 IGNORED = (35, 38, 39, 40)  # access unit delimiter, filler data, SEI
 START_CODE = b"\x00\x00\x01"
 
@@ -106,6 +107,14 @@ def unescape(nal: bytes) -> bytes:
 def escape(payload: bytes) -> bytes:
     """A payload with emulation prevention bytes, so that no start code appears in it."""
     return re.sub(b"\x00\x00(?=[\x00-\x03])", b"\x00\x00\x03", payload)
+
+
+def pps_id(pps: bytes) -> int:
+    """`pps_pic_parameter_set_id` (7.4.3.3.1). Raises `FormatError` for one that does not exist."""
+    number = BitReader(unescape(pps[2:])).ue()
+    if number >= MAX_PPS:
+        raise FormatError(f"the picture data holds a parameter set of number {number}; the last one is {MAX_PPS - 1}")
+    return number
 
 
 def allows_lossless(pps: bytes) -> bool:

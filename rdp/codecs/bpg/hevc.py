@@ -26,6 +26,8 @@ from rdp.errors import CodecError, DependencyError, FormatError
 Plane = np.ndarray[Any, Any]
 
 INSTALL = "pip install 'av>=15'"
+# Asking for a version that is there already changes nothing: what lacks a codec was not the binary wheel.
+REINSTALL = "reinstall the binary wheel, which has it: pip install --force-reinstall --only-binary av 'av>=15'"
 MIN_SIDE = 16  # the smallest side that FFmpeg gives to libx265
 
 _LOCK = threading.Lock()
@@ -88,16 +90,24 @@ def fixed_settings(mode: str) -> dict[str, Any]:
     return {"tune": _TUNE, "x265-params": f"{_FIXED}:{MODES[mode].params}", "lambda2": MODES[mode].lambda2_factor}
 
 
-def require_backend() -> None:
-    """Raise `DependencyError`, saying what to install, unless PyAV is there with libx265 and an HEVC decoder."""
+def require_decoder() -> None:
+    """Raise `DependencyError`, saying what to install, unless PyAV is there with an HEVC decoder."""
     try:
         import av
     except ImportError as error:
         raise DependencyError(f"bpg needs PyAV: {INSTALL}") from error
     if "hevc" not in av.codecs_available:
-        raise DependencyError(f"bpg: this PyAV {av.__version__} has no HEVC decoder: {INSTALL}")
+        raise DependencyError(f"bpg: this PyAV {av.__version__} has no HEVC decoder: {REINSTALL}")
+
+
+def require_encoder() -> None:
+    """Raise `DependencyError`, saying what to install, unless the PyAV that is there has libx265."""
+    import av
+
     if "libx265" not in av.codecs_available:
-        raise DependencyError(f"bpg: this PyAV {av.__version__} was built without libx265: {INSTALL}")
+        raise DependencyError(
+            f"bpg: this PyAV {av.__version__} was built without libx265, which encodes (decoding works): {REINSTALL}"
+        )
 
 
 def _pixel_format(chroma: str, depth: int) -> str:
@@ -155,9 +165,17 @@ def _run_encoder(frame: Any, width: int, height: int, preset: str, params: str) 
     return b"".join(bytes(packet) for packet in packets)
 
 
-@cache
 def versions() -> str:
-    """`PyAV 18.1.0, x265 4.2+1-e444744`: what determines the bytes. libx265 says its version in a file."""
+    """`PyAV 18.1.0, x265 4.2+1-e444744`: what determines the bytes; `no x265` where this PyAV only decodes."""
+    import av
+
+    x265 = f"x265 {_x265_version()}" if "libx265" in av.codecs_available else "no x265"
+    return f"PyAV {av.__version__}, {x265}"
+
+
+@cache
+def _x265_version() -> str:
+    """libx265 says its version in a file only: one is encoded."""
     import re
 
     import av
@@ -169,7 +187,7 @@ def versions() -> str:
     with _LOCK:
         stream = _run_encoder(frame, MIN_SIDE, MIN_SIDE, "ultrafast", params)
     found = re.search(rb"x265 \(build \d+\) - ([^:]+):", stream)
-    return f"PyAV {av.__version__}, x265 {found.group(1).decode('ascii', 'replace') if found else 'unknown'}"
+    return found.group(1).decode("ascii", "replace") if found else "unknown"
 
 
 def decode_stream(stream: bytes, chroma: str, depth: int, size: tuple[int, int], threads: int = 1) -> list[Plane]:

@@ -22,6 +22,11 @@ _SMALL_BLOCK = 16
 # both give the same picture, so does everything between them.
 _ONES = b"\xff" * 4096
 _ZEROS = b"\x00\x00\x03" * 2048
+# What a picture needs at most. H.265 (A.3) allows a coding tree block 5/3 of its raw bits; bytes against false start
+# codes add half to the worst data; this leaves the rest for slice headers, and the allowance for PPS and messages.
+_RAW_FACTOR = 3
+_DATA_ALLOWANCE = 65_536
+_OTHER_NALS = 64
 
 
 def encode_picture(
@@ -70,6 +75,7 @@ def decode_picture(data: bytes, threads: int = 1) -> Plane:
     """
     file = read_file(data)
     tools = headers.read_hevc_header(file.hevc_header)
+    _check_excess(file, tools)
     nals = _picture_nals(file, tools)
     _check_length(file.header, tools, nals)
     stream = headers.join_nals([*headers.build_parameter_sets(tools, file.header), *nals])
@@ -84,21 +90,51 @@ def decode_picture(data: bytes, threads: int = 1) -> Plane:
     return to_rgb([_crop(plane, file.header, index) for index, plane in enumerate(planes)], file.header)
 
 
+def _check_excess(file: BpgFile, tools: headers.CodingTools) -> None:
+    """Raise `FormatError` for more data or units than a picture of this size can need, before they are taken apart.
+
+    Data: `_RAW_FACTOR` times the samples of whole coding tree blocks, and `_DATA_ALLOWANCE` bytes. Units: one slice a
+    block, every PPS that can be told apart, and `_OTHER_NALS` messages.
+    """
+    header, blocks = file.header, tools.blocks(file.header.width, file.header.height)
+    planes = {"gray": 2, "420": 3, "422": 4, "444": 6}[header.chroma]  # samples, in half planes of luma
+    raw = (blocks << 2 * tools.log2_ctb) * planes * header.depth // 16
+    limit = _RAW_FACTOR * raw + _DATA_ALLOWANCE
+    if len(file.hevc_data) > limit:
+        raise FormatError(
+            f"the BPG file holds {len(file.hevc_data):,} bytes of picture data, and a picture of "
+            f"{header.width}x{header.height} needs {limit:,} at most: it is damaged, or made to exhaust memory"
+        )
+    units = file.hevc_data.count(headers.START_CODE) + 1
+    if units > (most := blocks + headers.MAX_PPS + _OTHER_NALS):
+        raise FormatError(
+            f"the BPG file holds {units:,} NAL units, and a picture of {header.width}x{header.height} needs "
+            f"{most:,} at most: it is damaged, or made to exhaust memory"
+        )
+
+
 def _picture_nals(file: BpgFile, tools: headers.CodingTools) -> list[bytes]:
     """PPS and slices of the one picture. Raises `FormatError` for anything else that would change what is decoded."""
     kept: list[bytes] = []
     slices = 0
+    numbers: set[int] = set()
+    blocks = tools.blocks(file.header.width, file.header.height)
     for nal in headers.split_nals(file.hevc_data):
         kind = headers.nal_type(nal)
         if kind in headers.IGNORED:
             continue
         if kind == headers.PPS:
+            if (number := headers.pps_id(nal)) in numbers:
+                raise FormatError(f"the picture data holds two parameter sets of number {number}")
+            numbers.add(number)
             _check_lossless(nal, tools)
         elif kind in headers.IDR:
             first = nal[2] >> 7 == 1
             if first != (slices == 0):
                 raise FormatError("the picture data of the BPG file is not one whole picture")
             slices += 1
+            if slices > blocks:
+                raise FormatError(f"the picture data holds more slices than the {blocks:,} blocks of the picture")
         else:
             raise FormatError(f"the picture data holds a NAL unit of type {kind}, which BPG does not have")
         kept.append(nal)

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 ENCODERS = {"x265": "x265", "hm": "jctvc"}
 _TIMEOUT_S = 600.0
+_START_TIMEOUT_S = 20.0
 _MESSAGE_LENGTH = 500
+_INSTALL = "build libbpg (https://bellard.org/bpg/)"
+_REPLACE = f"Take it off the PATH and {_INSTALL}, or use backend=pyav"
 # bpgenc -m 1..9 are x265's presets from superfast to placebo.
 LEVELS = {
     name: level
@@ -30,32 +33,72 @@ LEVELS = {
 
 @dataclass(frozen=True)
 class Programs:
-    """Where bpgenc and bpgdec are."""
+    """Where bpgdec is, and bpgenc; None where there is no bpgenc, which decoding does not need."""
 
-    encoder: str
+    encoder: str | None
     decoder: str
+
+    def require_encoder(self) -> None:
+        """Raise `DependencyError` if there is no bpgenc, or it does not start, or does not end."""
+        _ask_version(self.encoder_path)
+
+    @property
+    def encoder_path(self) -> str:
+        """The path of bpgenc. Raises `DependencyError` if there is none."""
+        if self.encoder is None:
+            raise DependencyError(f"bpg: bpgenc is not on the PATH: {_INSTALL}, or encode with backend=pyav")
+        return self.encoder
 
     @property
     def version(self) -> str:
-        """`bpgenc 0.9.8`, or its hash where the program does not say."""
-        done = subprocess.run([self.encoder], capture_output=True, timeout=_TIMEOUT_S, check=False)
-        said = re.search(rb"version (\d[\w.]*)", done.stdout + done.stderr)
-        return f"bpgenc {said.group(1).decode()}" if said else f"bpgenc, sha256 {self.encoder_hash[:12]}"
+        """`bpgenc 0.9.8`, or its hash where the program does not say; that of bpgdec without a bpgenc that starts."""
+        try:
+            said = _ask_version(self.encoder_path)
+        except DependencyError:  # `require_encoder` tells it to whoever means to encode
+            return f"bpgdec, sha256 {self.decoder_hash[:12]}"
+        return f"bpgenc {said}" if said else f"bpgenc, sha256 {self.encoder_hash[:12]}"
 
     @property
     def encoder_hash(self) -> str:
-        return hash_file(Path(self.encoder))
+        return _hash(self.encoder_path)
+
+    @property
+    def decoder_hash(self) -> str:
+        return _hash(self.decoder)
+
+
+def _hash(program: str) -> str:
+    try:
+        return hash_file(Path(program))
+    except OSError as error:
+        raise DependencyError(f"bpg: {program} cannot be read: {error.strerror}") from error
+
+
+def _ask_version(program: str) -> str:
+    """What bpgenc, called without arguments, says its version is; "" if it says none. Raises `DependencyError`."""
+    try:
+        done = subprocess.run(
+            [program], stdin=subprocess.DEVNULL, capture_output=True, timeout=_START_TIMEOUT_S, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise DependencyError(
+            f"bpg: {program} is no working bpgenc: it did not end within {_START_TIMEOUT_S:g} s. {_REPLACE}"
+        ) from error
+    except OSError as error:
+        raise DependencyError(f"bpg: {program} cannot be started ({error.strerror}). {_REPLACE}") from error
+    said = re.search(rb"version (\d[\w.]*)", done.stdout + done.stderr)
+    return said.group(1).decode() if said else ""
 
 
 def find_programs() -> Programs:
-    """Look for bpgenc and bpgdec on the PATH. Raises `DependencyError` that says what to do."""
-    found = {name: shutil.which(name) for name in ("bpgenc", "bpgdec")}
-    for name, path in found.items():
-        if path is None:
-            raise DependencyError(
-                f"bpg: {name} is not on the PATH: build libbpg (https://bellard.org/bpg/), or use backend=pyav"
-            )
-    return Programs(str(found["bpgenc"]), str(found["bpgdec"]))
+    """Look for bpgdec and bpgenc on the PATH. Raises `DependencyError` that says what to do without bpgdec."""
+    decoder = shutil.which("bpgdec")
+    if decoder is None:
+        raise DependencyError(
+            f"bpg: bpgdec is not on the PATH: {_INSTALL}, or use backend=pyav; "
+            "PyAV decodes the files of bpgenc too: decode with `--codec bpg`"
+        )
+    return Programs(shutil.which("bpgenc"), decoder)
 
 
 def encode_options(qp: int, encoder: str, preset: str, chroma: str, depth: int) -> list[str]:
@@ -65,11 +108,15 @@ def encode_options(qp: int, encoder: str, preset: str, chroma: str, depth: int) 
 
 
 def encode_picture(programs: Programs, image: np.ndarray[Any, Any], options: list[str]) -> bytes:
-    """The file that bpgenc writes for an image (uint8, (H, W, 3)). Raises `CodecError` with the program's words."""
+    """The file that bpgenc writes for an image (uint8, (H, W, 3)).
+
+    Raises `CodecError` with the program's words, and `DependencyError` if there is none.
+    """
+    program = programs.encoder_path
     with tempfile.TemporaryDirectory(prefix="rdp-bpg-") as folder:
         source, target = Path(folder, "image.png"), Path(folder, "image.bpg")
         write_png(source, image)
-        said = _run([programs.encoder, *options, "-o", str(target), str(source)], CodecError)
+        said = _run([program, *options, "-o", str(target), str(source)], CodecError)
         if not target.is_file() or not target.stat().st_size:
             raise CodecError(f"bpgenc wrote no file for an image of {image.shape[1]}x{image.shape[0]}. {said}".strip())
         return target.read_bytes()

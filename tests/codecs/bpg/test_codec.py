@@ -106,21 +106,61 @@ def test_values_outside_the_keys_are_refused(key) -> None:
 def test_without_pyav_the_message_says_what_to_install() -> None:
     code = (
         "import sys; sys.modules['av'] = None\n"
-        "from rdp.codecs.bpg.hevc import require_backend\n"
+        "from rdp.codecs.bpg.hevc import require_decoder\n"
         "from rdp.errors import DependencyError\n"
-        "try:\n    require_backend()\nexcept DependencyError as error:\n    print(error)"
+        "try:\n    require_decoder()\nexcept DependencyError as error:\n    print(error)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "bpg needs PyAV: pip install 'av>=15'"
 
 
-@pytest.mark.parametrize(("missing", "message"), [("libx265", "without libx265"), ("hevc", "no HEVC decoder")])
-def test_a_pyav_without_what_is_needed_is_named(make_codec, monkeypatch, missing: str, message: str) -> None:
+REINSTALL = "pip install --force-reinstall --only-binary av 'av>=15'"
+
+
+def test_a_pyav_without_an_hevc_decoder_is_named(make_codec, monkeypatch) -> None:
     import av
 
-    monkeypatch.setattr(av, "codecs_available", av.codecs_available - {missing})
-    with pytest.raises(DependencyError, match=f"{message}.*pip install 'av>=15'"):
+    monkeypatch.setattr(av, "codecs_available", av.codecs_available - {"hevc"})
+    with pytest.raises(DependencyError, match=f"no HEVC decoder.*{REINSTALL}"):
         make_codec()
+
+
+def test_a_pyav_without_libx265_decodes_and_says_what_encoding_needs(
+    make_codec, monkeypatch, one_file, picture
+) -> None:
+    import av
+
+    monkeypatch.setattr(av, "codecs_available", av.codecs_available - {"libx265"})
+    codec = make_codec()
+    assert codec.decode(one_file).shape == (95, 37, 3)
+    assert codec.version == f"PyAV {av.__version__}, no x265"
+    for encode in (codec.require_encoder, lambda: codec.encode(picture(20, 20))):
+        with pytest.raises(DependencyError, match=f"without libx265.*{REINSTALL}"):
+            encode()
+
+
+def test_an_evaluation_without_the_encoder_ends_before_it_begins(tmp_path: Path, monkeypatch, picture) -> None:
+    """One codec of two could encode: not even that one is started, and no run is made."""
+    import av
+
+    from rdp.evaluation import evaluate
+    from rdp.images import write_png
+
+    monkeypatch.setattr(av, "codecs_available", av.codecs_available - {"libx265"})
+    write_png(tmp_path / "image.png", picture(24, 24))
+    with pytest.raises(DependencyError, match="without libx265"):
+        evaluate([tmp_path / "image.png"], ["jpeg", "bpg"], ["psnr"], tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_command_decodes_without_an_encoder(tmp_path: Path, monkeypatch) -> None:
+    import av
+
+    from rdp.codecs.files import decode_file
+
+    monkeypatch.setattr(av, "codecs_available", av.codecs_available - {"libx265"})
+    done = decode_file(DATA / "chelsea_64x64_jctvc_444_q30.bpg", tmp_path / "image.png")
+    assert (done.width, done.height) == (64, 64) and done.codec_version.endswith("no x265")
 
 
 def test_loading_the_family_loads_nothing_heavy() -> None:
@@ -129,12 +169,54 @@ def test_loading_the_family_loads_nothing_heavy() -> None:
     assert not {"av", "numpy", "PIL"} & set(done.stdout.split())
 
 
-@pytest.mark.parametrize("missing", ["bpgenc", "bpgdec"])
-def test_without_the_reference_programs_the_message_says_so(make_codec, programs: Path, monkeypatch, missing) -> None:
-    (programs.parent / missing).unlink()
+def test_without_bpgdec_the_message_says_what_decodes_its_files(make_codec, programs: Path, monkeypatch) -> None:
+    (programs.parent / "bpgdec").unlink()
     monkeypatch.setenv("PATH", str(programs.parent))
-    with pytest.raises(DependencyError, match=f"{missing} is not on the PATH.*backend=pyav"):
+    with pytest.raises(DependencyError, match="bpgdec is not on the PATH.*decode with `--codec bpg`"):
         make_codec(backend="reference")
+
+
+def test_without_bpgenc_bpgdec_decodes(make_codec, programs: Path, monkeypatch, one_file: bytes, picture) -> None:
+    (programs.parent / "bpgenc").unlink()
+    monkeypatch.setenv("PATH", str(programs.parent))
+    codec = make_codec(backend="reference")
+    assert codec.decode(one_file).shape == (95, 37, 3)
+    assert codec.version.startswith("bpgdec, sha256 ") and len(codec.decoder_id) == 12
+    for use in (codec.require_encoder, lambda: codec.encode(picture(20, 20)), lambda: codec.encoder_id):
+        with pytest.raises(DependencyError, match="bpgenc is not on the PATH.*backend=pyav"):
+            use()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"\x7fELF, and no program", "Exec format error"), (b"#!/bin/sh\nsleep 60\n", "did not end within 0.5 s")],
+)
+def test_a_bpgenc_that_does_not_work_is_named(
+    make_codec, programs: Path, monkeypatch, one_file: bytes, content: bytes, message: str
+) -> None:
+    from rdp.codecs.bpg import reference
+
+    monkeypatch.setattr(reference, "_START_TIMEOUT_S", 0.5)
+    (programs.parent / "bpgenc").write_bytes(content)
+    codec = make_codec(backend="reference")
+    with pytest.raises(DependencyError, match=f"bpgenc.*{message}"):
+        codec.require_encoder()
+    assert codec.version.startswith("bpgdec, sha256 ")
+    assert codec.decode(one_file).shape == (95, 37, 3)
+
+
+def test_the_ids_follow_the_programs(make_codec, programs: Path) -> None:
+    """Another bpgdec may decode to other pixels, another bpgenc may write other files."""
+    first = make_codec(backend="reference")
+    ids = first.encoder_id, first.decoder_id
+    for changed, name in enumerate(("bpgenc", "bpgdec")):
+        script = programs.parent / name
+        before = script.read_text()
+        script.write_text(before + "# another build\n")
+        codec = make_codec(backend="reference")
+        now = codec.encoder_id, codec.decoder_id
+        assert now[changed] != ids[changed] and now[1 - changed] == ids[1 - changed]
+        script.write_text(before)
 
 
 def test_the_reference_programs_are_called_with_their_own_options(make_codec, programs: Path, picture) -> None:

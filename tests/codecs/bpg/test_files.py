@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -239,6 +240,57 @@ def test_units_that_bpg_does_not_have_are_refused_and_messages_are_left_out(one_
     ):
         with pytest.raises(FormatError, match=message):
             decode_picture(with_nals(one_file, nals))
+
+
+@pytest.mark.parametrize(
+    ("count", "message"),
+    [(1, "two parameter sets of number 0"), (2000, "NAL units"), (200_000, "bytes of picture data")],
+)
+def test_repeated_parameter_sets_are_refused_before_memory_is_spent_on_them(
+    one_file: bytes, count: int, message: str
+) -> None:
+    pps, slice_ = headers.split_nals(read_file(one_file).hevc_data)
+    data = with_nals(one_file, [pps] * (count + 1) + [slice_])
+    tracemalloc.start()
+    try:
+        with pytest.raises(FormatError, match=message):
+            decode_picture(data)
+        assert tracemalloc.get_traced_memory()[1] < 3 * len(data) + 200_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_more_slices_than_blocks_and_more_messages_than_any_file_has_are_refused(one_file: bytes) -> None:
+    pps, slice_ = headers.split_nals(read_file(one_file).hevc_data)
+    later = bytes([slice_[0], slice_[1], slice_[2] & 0x7F]) + slice_[3:9]
+    blocks = headers.read_hevc_header(read_file(one_file).hevc_header).blocks(37, 95)
+    with pytest.raises(FormatError, match=f"more slices than the {blocks} blocks"):
+        decode_picture(with_nals(one_file, [pps, slice_] + [later] * blocks))
+    sei = b"\x4e\x01\x05\x10" + bytes(range(1, 17)) + b"\x80"
+    whole = decode_picture(one_file)
+    assert np.array_equal(decode_picture(with_nals(one_file, [pps, *[sei] * 60, slice_])), whole)
+    with pytest.raises(FormatError, match="NAL units"):
+        decode_picture(with_nals(one_file, [pps, *[sei] * 2000, slice_]))
+
+
+def test_a_parameter_set_of_a_number_that_does_not_exist_is_refused(one_file: bytes) -> None:
+    _, slice_ = headers.split_nals(read_file(one_file).hevc_data)
+    pps = b"\x44\x01" + int("0000001000001" + "1" * 11, 2).to_bytes(3, "big")  # ue(64), and the rest
+    with pytest.raises(FormatError, match="number 64; the last one is 63"):
+        decode_picture(with_nals(one_file, [pps, slice_]))
+
+
+@pytest.mark.parametrize("chroma", ["420", "422", "444"])
+@pytest.mark.parametrize("depth", [8, 10])
+@pytest.mark.parametrize("size", [(1, 1), (16, 16), (200, 150)])
+def test_the_worst_noise_at_the_finest_quantiser_is_far_within_the_bound_of_data(
+    rng: np.random.Generator, chroma: str, depth: int, size: tuple[int, int]
+) -> None:
+    image = (rng.integers(0, 2, (*size, 3)) * 255).astype(np.uint8)
+    data = encode_picture(image, 0, "hm", "ultrafast", chroma, depth)
+    assert decode_picture(data).shape == image.shape
+    samples = size[0] * size[1] * {"420": 1.5, "422": 2, "444": 3}[chroma]
+    assert len(data) < 1.6 * samples * depth / 8 + 400
 
 
 def test_lossless_files_that_ffmpeg_would_decode_wrongly_are_refused(one_file: bytes) -> None:
