@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime
 import math
+from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
@@ -80,14 +81,15 @@ def run_mathopt(model: Any, solver: str, parameters: Any) -> Any:
         raise SolverError(f"{solver} refused the problem: {error}") from error
 
 
-class _MathOpt:
+class _MathOpt(ABC):
     """What HiGHS and SCIP share."""
 
     name: str
     solver: str
 
+    @abstractmethod
     def _parameters(self, mathopt: Any) -> Any:
-        raise NotImplementedError
+        """What makes the solver exact, deterministic and single-threaded."""
 
     def solve(self, form: LinearForm, gap_abs: float, time_limit: float | None) -> RawAnswer:
         """Minimise; see `Backend`."""
