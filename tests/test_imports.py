@@ -15,6 +15,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "rdp"
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "columns": {"errors"},
+    "storage": set(),
     "images": {"errors"},
     "execution": {"errors"},
     "weights": {"errors", "columns", "images", "execution"},
@@ -36,6 +37,8 @@ ALLOWED: dict[str, set[str]] = {
         "selection",
     },
 }
+for _package in ("tables", "codecs"):
+    ALLOWED[_package].add("storage")
 ALLOWED["cli"] = {*ALLOWED, "cli"}
 TOP = {"__init__", "__main__"}
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import uuid
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -19,6 +17,7 @@ from rdp.codecs.tools import ExternalTool
 from rdp.errors import FormatError, RdpError, SpecError
 from rdp.images import hash_bytes, hash_pixels, load_image
 from rdp.images.read import Exif
+from rdp.storage import replace_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -274,18 +273,10 @@ def _check_target(target: Path, force: bool, source: Path) -> None:
 
 def write_file(target: Path, data: bytes) -> None:
     """Write a file beside its place and rename it into place. Raises `FileError` where the disk refuses."""
-    temporary = target.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
-        with temporary.open("wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(target)
+        replace_file(target, data)
     except OSError as error:
         raise FileError(f"cannot write {target}: {error.strerror or error}") from error
-    finally:
-        with contextlib.suppress(OSError):  # a disk that became read-only keeps it
-            temporary.unlink(missing_ok=True)
 
 
 def _plain(record: EncodedFile | DecodedFile) -> dict[str, Any]:

@@ -6,16 +6,14 @@ process, a part whose commit never came) is ignored.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rdp.errors import RunFolderError
+from rdp.storage import replace_file
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -107,35 +105,11 @@ def write_json(path: Path, document: Mapping[str, Any]) -> None:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file beside its place, flush it to the disk, and rename it into place."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    """Write a file completely or not at all. Raises `RunFolderError` where it cannot be written."""
     try:
-        with temporary.open("wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
+        replace_file(path, data)
     except OSError as error:
-        discard(temporary)
         raise write_error(path, error) from error
-    sync_folder(path.parent)
-
-
-def discard(path: Path) -> None:
-    """Remove a file that could not be completed; where that fails too (a disk that became read-only), it stays."""
-    with contextlib.suppress(OSError):
-        path.unlink(missing_ok=True)
-
-
-def sync_folder(folder: Path) -> None:
-    """Flush a folder's entries, where the system can."""
-    if os.name != "posix":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 ROWS_KEPT = "; all rows committed so far are kept"

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rdp.images import write_png
-from rdp.tables.manifest import ROWS_KEPT, discard, write_error
+from rdp.storage import discard
+from rdp.tables.manifest import ROWS_KEPT, write_error
 
 if TYPE_CHECKING:
     import numpy as np

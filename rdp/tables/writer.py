@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from rdp.errors import RunFolderError
+from rdp.storage import discard
 from rdp.tables.keys import KeyIndex, last_of_each
 from rdp.tables.manifest import (
     CELLS,
@@ -19,7 +20,6 @@ from rdp.tables.manifest import (
     ROWS_KEPT,
     Manifest,
     Part,
-    discard,
     read_manifest,
     write_error,
     write_json,

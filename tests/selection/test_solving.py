@@ -55,10 +55,13 @@ def test_a_selection_of_a_table(table: CellTable) -> None:
 
 
 def test_weights_by_pixels_change_the_answer(table: CellTable) -> None:
-    by_images = solve(table, minimize="mse", at_most={"bpp": 0.31})
+    by_images = solve(table, minimize="mse", at_most={"bpp": 0.31}, solver="highs")
     by_pixels = solve(table, minimize="mse", at_most={"bpp": 0.31}, weights={"bpp": "pixels"})
     assert by_images.averages["bpp"] <= 0.31
-    assert by_images.chosen["c.png"] != "avif:quality=50"
+    assert by_images.chosen["c.png"] == "webp:quality=10"
+    # Two selections are equally good; which is taken depends on the solver, how good it is does not.
+    automatic = solve(table, minimize="mse", at_most={"bpp": 0.31})
+    assert automatic.objective == by_images.objective and automatic.chosen["c.png"] != "avif:quality=50"
     # The small image hardly counts: it may take 0.6 bpp, as all bits over all pixels are still within the budget.
     assert by_pixels.chosen["c.png"] == "avif:quality=50"
     assert by_pixels.total_bits is not None

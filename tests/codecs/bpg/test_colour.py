@@ -80,7 +80,10 @@ def reference_double(row: np.ndarray, width: int, depth_bits: int, cosited: bool
     """One row at double width by the definition: floating point, one sample after another."""
     taps = (2, -6, 18, 57, -10, 4, -1)
     aligned = {-3: -1, -2: 4, -1: -11, 0: 40, 1: 40, 2: -11, 3: 4, 4: -1}
-    at = lambda index: float(row[min(max(index, 0), len(row) - 1)])  # noqa: E731
+
+    def at(index: int) -> float:
+        return float(row[min(max(index, 0), len(row) - 1)])
+
     out = []
     for x in range(width):
         centre = x // 2
@@ -107,7 +110,10 @@ def test_422_chroma_is_doubled_by_the_filter(rng, cosited: bool, width: int) -> 
 
 def reference_halve(row: np.ndarray) -> np.ndarray:
     taps = {1: 57, 3: 17, 5: -8, 7: -4, 9: 2}
-    at = lambda index: float(row[min(max(index, 0), len(row) - 1)])  # noqa: E731
+
+    def at(index: int) -> float:
+        return float(row[min(max(index, 0), len(row) - 1)])
+
     return np.array(
         [
             sum(w * (at(2 * i - (k - 1) // 2) + at(2 * i + 1 + (k - 1) // 2)) for k, w in taps.items()) / 128
