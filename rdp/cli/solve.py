@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rdp.selection import Selection
 
 _BUDGETS = "Averages and bounds"
+_GROUPS = "Averages of groups of images"
 _CHOICES = "What may be chosen"
 _SOLVING = "Solving"
 
@@ -60,6 +61,26 @@ def solve_command(
             rich_help_panel=_BUDGETS,
         ),
     ] = None,
+    group_at_most: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN=NUMBER", help="The average of every group is at most this.", rich_help_panel=_GROUPS
+        ),
+    ] = None,
+    group_at_least: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN=NUMBER", help="The average of every group is at least this.", rich_help_panel=_GROUPS
+        ),
+    ] = None,
+    groups: Annotated[
+        str,
+        typer.Option(
+            metavar="COLUMN",
+            help="Column that says which group an image is in, the same in all of its rows.",
+            rich_help_panel=_GROUPS,
+        ),
+    ] = "dataset",
     points: Annotated[
         list[str] | None,
         typer.Option(
@@ -78,6 +99,22 @@ def solve_command(
             metavar="IMAGE=POINT", help="The images (a glob) do not take the points (a glob).", rich_help_panel=_CHOICES
         ),
     ] = None,
+    max_points: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NUMBER",
+            help="The whole selection uses at most so many different points.",
+            rich_help_panel=_CHOICES,
+        ),
+    ] = None,
+    side_info: Annotated[
+        bool,
+        typer.Option(
+            "--side-info",
+            help="Count in bpp and nbytes the bits that name each point: log2 of how many there are, rounded up.",
+            rich_help_panel=_BUDGETS,
+        ),
+    ] = False,
     solver: Annotated[
         str, typer.Option(help="auto, cbc, cp-sat, enumerate, highs or scip.", rich_help_panel=_SOLVING)
     ] = "auto",
@@ -128,6 +165,11 @@ def solve_command(
         gap=_number("--gap", gap),
         time_limit=None if time_limit is None else _number("--time-limit", time_limit),
         columns=read_column_map(column),
+        group_at_most=_numbers("--group-at-most", group_at_most),
+        group_at_least=_numbers("--group-at-least", group_at_least),
+        groups=groups,
+        max_points=None if max_points is None else _whole("--max-points", max_points),
+        side_info=side_info,
     )
     _show(selection, json)
     if out is not None:
@@ -165,6 +207,13 @@ def _number(option: str, text: str) -> float:
     return value
 
 
+def _whole(option: str, text: str) -> int:
+    value = _number(option, text)
+    if value != int(value) or value < 1:
+        raise SpecError(f"{option}: {text!r} is not a whole number, 1 or more")
+    return int(value)
+
+
 def _require_writable(out: Path) -> None:
     """Make the folder of the file where it is missing, and see before solving that a file can be made there."""
     import tempfile
@@ -189,6 +238,8 @@ def _show(selection: Selection, json: bool) -> None:
 
         typer.echo(document_text(selection), nl=False)
     elif selection.found:
+        from rdp.cli.solve_text import describe
+
         typer.echo(describe(selection))
     if not selection.found:
         typer.echo(selection.explanation, err=True)
@@ -204,37 +255,6 @@ def _exit(selection: Selection) -> None:
     if selection.status is Status.FEASIBLE:
         gap = "unknown" if selection.gap is None else f"at most {selection.gap:.3g} of the objective"
         typer.echo(f"not proven best: the distance from the best selection is {gap}", err=True)
-
-
-def describe(selection: Selection) -> str:
-    """The selection for people: status, objective, bound and gap, each budget, images per point, other averages."""
-    from rdp.selection.words import counted
-
-    problem = selection.problem
-    word = "minimised" if problem.goal == "minimize" else "maximised"
-    bound = "unknown" if selection.bound is None else f"{selection.bound:.9g}"
-    gap = "unknown" if selection.gap is None else f"{selection.gap:.2g}"
-    images, points = problem.shape
-    lines = [
-        f"{selection.status} selection for {counted(images, 'image')} among {counted(points, 'point')}"
-        f" ({selection.solver}, {selection.elapsed_s:.2f} s)",
-        f"average {problem.objective.column} {word}: {selection.objective:.9g}   bound {bound}   gap {gap}",
-    ]
-    if selection.budgets:
-        head = ("budget", "", "limit", "average", "slack", "price", "")
-        rows = [
-            (b.column, b.symbol, f"{b.budget:g}", _text(b.average), _text(b.slack, 3), _text(b.price, 4), b.sentence)
-            for b in selection.budgets
-        ]
-        lines += ["", *_aligned([head, *rows], left=(0, 1, 6))]
-    counts = sorted(selection.counts().items(), key=lambda pair: -pair[1])
-    taken = [(str(count), point) for point, count in counts if count]
-    lines += ["", *_aligned([("images", "point"), *taken], left=(1,))]
-    # Of the other columns those that say how good: measured times and file lengths stand in the document.
-    averages = [(c, _text(a)) for c, a in selection.averages.items() if _worth_showing(selection, c)]
-    if averages:
-        lines += ["", *_aligned([("other averages", ""), *averages], left=(0,))]
-    return "\n".join(lines)
 
 
 def _worth_showing(selection: Selection, column: str) -> bool:

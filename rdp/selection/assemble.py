@@ -8,9 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from rdp.selection.check import CheckedAnswer
+from rdp.selection.dual import Relaxation
 from rdp.selection.linear import LinearForm
+from rdp.selection.price_words import price_sentence
 from rdp.selection.problem import FloatArray, IntArray, Problem
-from rdp.selection.relaxation import Relaxation, price_sentence
 from rdp.selection.result import Budget, Selection, make_budget, reaches
 from rdp.selection.status import Status
 

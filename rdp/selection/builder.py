@@ -10,10 +10,13 @@ import numpy as np
 from rdp.columns import COLUMNS
 from rdp.errors import SpecError, TableError
 from rdp.selection.grid import Grid, make_grid, restrict
+from rdp.selection.groups import groups_of_column, groups_of_map, make_constraints
+from rdp.selection.index_cost import charge, index_cost
 from rdp.selection.patterns import match_images as _images_of
 from rdp.selection.patterns import match_points as _points_of
 from rdp.selection.patterns import require_images, require_points, select_points, split_pair
-from rdp.selection.problem import BoolArray, Constraint, FloatArray, ImageBound, Problem, Term, image_labels
+from rdp.selection.problem import BoolArray, FloatArray, ImageBound, Problem, Term, image_labels, own_columns
+from rdp.selection.sizes import pixels_by_size, pixels_of
 from rdp.selection.statement import Statement, Weighting
 from rdp.selection.words import counted
 from rdp.tables import CellTable
@@ -36,6 +39,11 @@ def build_problem(
     fix: Mapping[str, str] | Sequence[str] | None = None,
     forbid: Sequence[tuple[str, str] | str] | None = None,
     cap: Mapping[str, float] | None = None,
+    group_at_most: Mapping[str, float] | None = None,
+    group_at_least: Mapping[str, float] | None = None,
+    groups: str | Mapping[str, str] | None = None,
+    max_points: int | None = None,
+    side_info: bool = False,
 ) -> Problem:
     """The problem that these words state about the table; see `rdp.solve` for what they mean.
 
@@ -55,6 +63,11 @@ def build_problem(
         fix=fix,
         forbid=forbid,
         cap=cap,
+        group_at_most=group_at_most,
+        group_at_least=group_at_least,
+        groups=groups,
+        max_points=max_points,
+        side_info=side_info,
     )
     return state_problem(table, statement)
 
@@ -73,7 +86,15 @@ def state_problem(table: CellTable, statement: Statement) -> Problem:
     _refuse_contended(grid, needed, present)
     choosable = present & fixed & ~forbidden
 
-    values = {name: _capped(grid.values(name), statement.cap.get(name)) for name in needed}
+    reported = [name for name in table.numeric_columns if name in needed or _is_reported(name)]
+    values = {name: _capped(grid.values(name), statement.cap.get(name)) for name in reported}
+    cost = None
+    if statement.side_info:
+        count, points = grid.shape
+        values, cost = charge(
+            values, index_cost(points, count, statement.max_points, pixels_of(grid, labels)), table.source
+        )
+        warnings = (*warnings, cost.sentence)
     for name in needed:
         _refuse_non_finite(name, values[name], choosable, grid, labels, name in statement.used_columns)
     bounds = tuple(ImageBound(name, values[name], sense, bound) for name, sense, bound in statement.image_bounds)
@@ -81,15 +102,11 @@ def state_problem(table: CellTable, statement: Statement) -> Problem:
     for bound in bounds:
         allowed &= bound.met()
 
-    reported = {
-        name: values[name] if name in values else _capped(grid.values(name), statement.cap.get(name))
-        for name in table.numeric_columns
-        if name in needed or _is_reported(name)
-    }
-    pixels = _pixels(grid, labels) if "pixels" in statement.weights.values() else None
+    pixels = pixels_by_size(grid, labels) if "pixels" in statement.weights.values() else None
     terms = {
-        name: Term(name, array, *statement.weights_of(name, grid.shape[0], pixels)) for name, array in reported.items()
+        name: Term(name, array, *statement.weights_of(name, grid.shape[0], pixels)) for name, array in values.items()
     }
+    groups, unknown = _groups(full, statement, labels)
     return Problem(
         datasets=grid.datasets,
         images=grid.images,
@@ -98,18 +115,29 @@ def state_problem(table: CellTable, statement: Statement) -> Problem:
         allowed=allowed,
         objective=terms[statement.objective],
         goal=statement.goal,
-        constraints=tuple(Constraint(terms[column], sense, budget) for column, sense, budget in statement.budgets),
+        constraints=make_constraints(terms, statement, groups),
         image_bounds=bounds,
         columns={
             name: term
             for name, term in terms.items()
-            if name not in statement.used_columns and not np.isnan(term.values).all()
+            if name not in own_columns(statement) and not np.isnan(term.values).all()
         },
         statement=statement,
         source=table.source,
-        warnings=warnings,
+        warnings=(*warnings, *unknown),
         choosable=choosable if bounds else None,
+        max_points=statement.max_points,
+        index_cost=cost,
     )
+
+
+def _groups(grid: Grid, statement: Statement, labels: Sequence[str]) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
+    """The group (N,) of every image, if the statement has budgets for groups, and warnings."""
+    if not statement.group_budgets:
+        return None, ()
+    if isinstance(statement.groups, str):
+        return groups_of_column(grid, statement.groups, labels), ()
+    return groups_of_map(statement.groups, labels, grid.images)
 
 
 def _is_reported(name: str) -> bool:
@@ -243,22 +271,3 @@ def _refuse_non_finite(
         f"{name} of image {labels[image]!r} at {grid.points[point]!r} in {grid.table.source} is {value}{others}: "
         f"{advice}"
     )
-
-
-def _pixels(grid: Grid, labels: Sequence[str]) -> FloatArray:
-    """Number of pixels (N,) of every image, from the columns width and height."""
-    missing = [name for name in ("width", "height") if name not in grid.table.numeric_columns]
-    if missing:
-        raise SpecError(
-            f"weights by pixels need the columns width and height; {grid.table.source} has no "
-            f"{' and no '.join(missing)}"
-        )
-    area = grid.values("width") * grid.values("height")
-    known = np.where(np.isnan(area), -np.inf, area)
-    largest = known.max(axis=1)
-    for image in np.flatnonzero(~((largest > 0) & np.isfinite(largest))).tolist():
-        raise TableError(f"image {labels[image]!r} of {grid.table.source} has no usable width and height")
-    differing = np.isfinite(known) & (known != largest[:, None])
-    for image in np.flatnonzero(differing.any(axis=1)).tolist():
-        raise TableError(f"image {labels[image]!r} of {grid.table.source} has different sizes in different rows")
-    return np.asarray(largest)

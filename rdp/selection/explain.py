@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from time import perf_counter
 
 import numpy as np
 
-from rdp.selection.check import CheckedAnswer, excess_of
-from rdp.selection.linear import signed
-from rdp.selection.problem import Constraint, Goal, IntArray, Problem
+from rdp.selection.binding import binding_images, binding_rows
+from rdp.selection.explanation import SHOWN, Attainable, Explanation, Known, constraint_name, safe
+from rdp.selection.linear import allowance
+from rdp.selection.nearest import Relaxed, Solve, nearest_budgets
+from rdp.selection.phase_one import Row
+from rdp.selection.problem import BoolArray, Constraint, Goal, Problem, weighted_mean
 from rdp.selection.status import Status
 from rdp.selection.words import counted
 
-SHOWN = 5
-"""Images that are named one by one."""
+NEAREST_S = 5.0
+"""Seconds for the nearest budgets where there is no limit; with one they get half of it."""
 
 
 def images_without_point(problem: Problem) -> list[int]:
@@ -83,79 +86,145 @@ def _fixed_reason(problem: Problem, image: int, point: str, free: bool) -> str:
     return f"it is fixed to {point!r}, which is {'forbidden' if present else 'left out: its row is not complete'}"
 
 
-def explain_budgets(problem: Problem, solve: Callable[[Problem], CheckedAnswer]) -> str:
-    """For budgets that cannot be met: the least attainable average of each, alone and with the other budgets kept.
+def explain_budgets(problem: Problem, solve: Solve, *, time_limit: float | None = None) -> Explanation:
+    """For budgets that cannot be met: what can, how near, and which images bind.
 
-    `solve` solves the problems that this asks along the way: one constraint as the objective, the others kept.
+    `solve` solves the problems that this asks along the way: one constraint as the objective, the others kept, and
+    budgets relaxed. After `time_limit` seconds none is begun. Every image must have an allowed point. Raises
+    `SolverError` when a selection meets the budgets after all.
     """
-    lines = ["no selection meets all budgets together" if len(problem.constraints) > 1 else "no selection"]
-    unreachable = [c for c in problem.constraints if not _reachable(problem, c)]
-    if unreachable:
-        lines = ["no selection: " + " and ".join(c.name for c in unreachable) + " cannot be met by any"]
-        if any(_reachable(problem, c, bounded=False) for c in unreachable):
-            lines = [f"{lines[0]} within the bounds on each image"]
-    for constraint in problem.constraints:
-        lines.append(f"  {constraint.name}: {_attainable(problem, constraint, solve, unreachable)}")
-    return "\n".join(lines)
-
-
-def best_alone(problem: Problem, constraint: Constraint, *, bounded: bool = True) -> IntArray:
-    """The choice (N,) that meets one constraint best, whatever the others say; `bounded`: within the image bounds."""
-    values, _ = signed(constraint)
-    cells = problem.allowed if bounded or problem.choosable is None else problem.choosable
-    return np.asarray(np.where(cells, values, np.inf).argmin(axis=1))
-
-
-def _reachable(problem: Problem, constraint: Constraint, *, bounded: bool = True) -> bool:
-    return excess_of(constraint, best_alone(problem, constraint, bounded=bounded)) <= 0
-
-
-def _alone(problem: Problem, constraint: Constraint) -> tuple[str, str]:
-    """The attainable average of one constraint, and in words what is kept meanwhile."""
-    alone = safe(constraint.term.average(best_alone(problem, constraint)), constraint.sense)
-    word = "least" if constraint.sense == "at_most" else "largest"
-    text = f"the {word} attainable average is {alone} alone"
-    if problem.image_bounds:
-        wider = safe(constraint.term.average(best_alone(problem, constraint, bounded=False)), constraint.sense)
-        without = f" ({wider} without them)" if wider != alone else ""
-        text = f"within the bounds on each image {text}{without}"
-    return alone, text
-
-
-def _attainable(
-    problem: Problem,
-    constraint: Constraint,
-    solve: Callable[[Problem], CheckedAnswer],
-    unreachable: list[Constraint],
-) -> str:
-    option = f"--{constraint.sense.replace('_', '-')} {constraint.term.column}="
-    alone, text = _alone(problem, constraint)
-    others = tuple(c for c in problem.constraints if c is not constraint)
-    if not others:
-        return f"{text}; the nearest feasible budget is {option}{alone}"
-    if any(c is not constraint for c in unreachable):
-        return f"{text}; with the other budgets kept there is no selection at all"
-    goal: Goal = "minimize" if constraint.sense == "at_most" else "maximize"
-    answer = solve(replace(problem, objective=constraint.term, goal=goal, constraints=others))
-    if answer.choice is None:
-        if answer.status is Status.INFEASIBLE:
-            return f"{text}; with the other budgets kept there is no selection at all"
-        return f"{text}; what it is with the other budgets kept was not found within the time limit"
-    given = constraint.term.average(answer.choice)
-    proven = "" if answer.status is Status.OPTIMAL else " (found within the time limit; perhaps not the nearest)"
-    return (
-        f"{text}, and {safe(given, constraint.sense)} with the other budgets kept: "
-        f"the nearest feasible budget is {option}{safe(given, constraint.sense)}{proven}"
+    started = perf_counter()
+    ends = math.inf if time_limit is None else started + time_limit
+    soon = started + (NEAREST_S if time_limit is None else 0.5 * time_limit)
+    relaxed = nearest_budgets(problem, solve, soon)
+    # That the prices forbid the budgets is what images can be blamed for.
+    blamed = relaxed.bound > 0
+    return Explanation(
+        constraints=_attainable(problem, relaxed, solve, ends),
+        nearest=relaxed.nearest,
+        images=binding_images(problem, relaxed.phase, relaxed.prices) if blamed else (),
+        binding=tuple(binding_rows(relaxed.prices)) if blamed else (),
+        within=_within(problem),
+        notes=(*relaxed.notes, *(() if blamed else (_whole(problem),))),
     )
 
 
-def safe(value: float, sense: str) -> str:
-    """Six significant digits, rounded to the side on which a budget copied from the text is feasible."""
-    if not math.isfinite(value) or value == 0:
-        return f"{value:g}"
-    unit = 10.0 ** (math.floor(math.log10(abs(value))) - 5)
-    text = f"{value:.6g}"
-    short = (float(text) < value) if sense == "at_most" else (float(text) > value)
-    if short:
-        text = f"{float(text) + (unit if sense == 'at_most' else -unit):.6g}"
-    return text
+def _within(problem: Problem) -> str:
+    """What every selection keeps to beside the budgets, in words."""
+    words = ["within the bounds on each image"] if problem.image_bounds else []
+    most = problem.max_points
+    return " and ".join([*words, *([f"with at most {counted(most, 'different point')}"] if most is not None else [])])
+
+
+def _whole(problem: Problem) -> str:
+    most = problem.max_points
+    if most is not None:
+        return f"with more than {counted(most, 'different point')}, mixtures of points would meet the budgets"
+    return "mixtures of points would meet the budgets: it is only that every image takes one whole point"
+
+
+@dataclass(frozen=True)
+class _Alone:
+    """The best average of one constraint whatever the others say; None when it is not known."""
+
+    average: float | None
+    status: Known
+    reachable: bool
+    without_bounds: float | None = None
+
+
+def _attainable(problem: Problem, relaxed: Relaxed, solve: Solve, ends: float) -> tuple[Attainable, ...]:
+    """Every constraint alone, and those that are furthest from their budgets also with the others kept."""
+    alone = [_alone(problem, constraint, solve, ends) for constraint in problem.constraints]
+    rows = relaxed.phase.rows
+    over = [_relative(row, one.average) for row, one in zip(rows, alone, strict=True)]
+    order = sorted(range(len(rows)), key=lambda k: (-max(over[k], 0.0), -float(relaxed.prices[k]), k))
+    asked = set(order[:SHOWN])
+    unreachable = {k for k, one in enumerate(alone) if not one.reachable}
+    out = []
+    for k, (row, one) in enumerate(zip(rows, alone, strict=True)):
+        given, status = one.average, one.status
+        if len(rows) > 1:
+            given, status = None, Known.NOT_ASKED
+            if unreachable - {k}:
+                status = Known.IMPOSSIBLE
+            elif k in asked:
+                given, status = _given_others(problem, row.constraint, solve, ends)
+        near = one.average if given is None else given
+        out.append(
+            Attainable(
+                name=constraint_name(row.constraint, [one.average, given, *_same_column(problem, row.constraint)]),
+                column=row.constraint.term.column,
+                sense=row.constraint.sense,
+                group=row.constraint.group,
+                budget=row.constraint.budget,
+                price=float(relaxed.prices[k]),
+                alone=one.average,
+                alone_status=one.status,
+                given_others=given,
+                status=status,
+                reachable=one.reachable,
+                without_bounds=one.without_bounds,
+                relative=None if row.by_range or near is None else max(_relative(row, near), 0.0),
+            )
+        )
+    return tuple(out)
+
+
+def _same_column(problem: Problem, constraint: Constraint) -> list[float]:
+    """The other budgets of the same column."""
+    column = constraint.term.column
+    return [c.budget for c in problem.constraints if c.term.column == column and c is not constraint]
+
+
+def _relative(row: Row, average: float | None) -> float:
+    """(average - budget) / scale, turned so that more is further; 0 for what is not known."""
+    if average is None:
+        return 0.0
+    over = average - row.constraint.budget
+    return (over if row.constraint.sense == "at_most" else -over) / row.scale
+
+
+def _alone(problem: Problem, constraint: Constraint, solve: Solve, ends: float) -> _Alone:
+    if problem.max_points is not None:
+        average, status = _solved(problem, constraint, (), solve, ends)
+        over = None if average is None else (average - constraint.budget) * (1 if constraint.sense == "at_most" else -1)
+        room = allowance(constraint.budget, np.array([average or 0.0]), np.ones(1))
+        return _Alone(average, status, over is None or over <= room or status is not Known.PROVEN)
+    average, reachable = _best(constraint, problem.allowed)
+    wider = None
+    if problem.choosable is not None:
+        free, _ = _best(constraint, problem.choosable)
+        wider = free if safe(free, constraint.sense) != safe(average, constraint.sense) else None
+    return _Alone(average, Known.PROVEN, reachable, wider)
+
+
+def _best(constraint: Constraint, cells: BoolArray) -> tuple[float, bool]:
+    """The best average of a constraint among the `cells` (N, M), and whether it is within the budget."""
+    images = np.flatnonzero(constraint.term.weights > 0)
+    values, weights = constraint.term.values[images], constraint.term.weights[images]
+    if constraint.sense == "at_most":
+        picked = np.where(cells[images], values, np.inf).min(axis=1)
+    else:
+        picked = np.where(cells[images], values, -np.inf).max(axis=1)
+    average = weighted_mean(picked, weights)
+    over = average - constraint.budget if constraint.sense == "at_most" else constraint.budget - average
+    return average, over <= allowance(constraint.budget, picked, weights)
+
+
+def _given_others(problem: Problem, constraint: Constraint, solve: Solve, ends: float) -> tuple[float | None, Known]:
+    others = tuple(c for c in problem.constraints if c is not constraint)
+    return _solved(problem, constraint, others, solve, ends)
+
+
+def _solved(
+    problem: Problem, constraint: Constraint, others: tuple[Constraint, ...], solve: Solve, ends: float
+) -> tuple[float | None, Known]:
+    """The best average of a constraint with others kept, and what is known of it."""
+    if perf_counter() >= ends:
+        return None, Known.UNKNOWN
+    goal: Goal = "minimize" if constraint.sense == "at_most" else "maximize"
+    answer = solve(replace(problem, objective=constraint.term, goal=goal, constraints=others))
+    if answer.choice is None:
+        return None, Known.IMPOSSIBLE if answer.status is Status.INFEASIBLE else Known.UNKNOWN
+    return constraint.term.average(answer.choice), Known.PROVEN if answer.status is Status.OPTIMAL else Known.FOUND

@@ -1,8 +1,8 @@
 """What a solve depended on, as SHA-256 sums: so that a selection is told from one of a table that has changed since.
 
 Only what the solve used counts: the images, the points that some image may take, which cells those are, their values
-in the columns that are optimised or bounded by average, the weights, and the statement. Points that the statement
-rules out, columns that it does not use and the order of rows do not.
+in the columns that are optimised or bounded by average, the weights, the groups, and the statement. Points that the
+statement rules out, columns that it does not use and the order of rows do not.
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ def usable_points(problem: Problem) -> BoolArray:
 
 
 def fingerprint(problem: Problem) -> dict[str, Any]:
-    """`images`, `points`, `cells`, `statement`: a sum each; `values`: one for each used column; `all`: of all those."""
+    """`images`, `points`, `cells`, `statement`: a sum each; `values`: one for each used column; `all`: of all those.
+
+    `groups`, where there are budgets for groups: which images are in which.
+    """
     usable = usable_points(problem)
     allowed = problem.allowed[:, usable]
     words = problem.statement.to_dict()
@@ -39,10 +42,14 @@ def fingerprint(problem: Problem) -> dict[str, Any]:
         "statement": _of_text(words),
         "values": {},
     }
-    used = {problem.objective.column: problem.objective} | {c.term.column: c.term for c in problem.constraints}
-    for column, term in used.items():
+    terms = problem.terms
+    for column in dict.fromkeys((problem.objective.column, *(c.term.column for c in problem.constraints))):
+        term = terms[column]
         cells = np.ascontiguousarray(term.values[:, usable][allowed])
         parts["values"][column] = _sum(_rounded(cells) + _rounded(term.weights))
+    members = {c.group: c.term.weights > 0 for c in problem.constraints if c.group}
+    if members:
+        parts["groups"] = _of_text([[group, _sum(np.packbits(mask).tobytes())] for group, mask in members.items()])
     return parts | {"all": _of_text(parts)}
 
 

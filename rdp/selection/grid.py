@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.types as pat
 
 from rdp.errors import TableError
-from rdp.selection.problem import BoolArray, FloatArray, IntArray
+from rdp.selection.terms import BoolArray, FloatArray, IntArray
 from rdp.selection.words import counted
 from rdp.tables import CellTable
 from rdp.tables.table import OK, natural_key

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from rdp.errors import SpecError, suggest
-from rdp.selection.problem import BoolArray
+from rdp.selection.terms import BoolArray
 from rdp.selection.words import counted
 
 

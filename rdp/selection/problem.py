@@ -7,7 +7,6 @@ does not depend on the order of a table's rows. `rdp.selection.builder` makes pr
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -16,75 +15,32 @@ import numpy as np
 import numpy.typing as npt
 
 from rdp.errors import SpecError, TableError, suggest
-from rdp.selection.statement import Sense, Statement, Weighting
+from rdp.selection.groups import groups_of_map, make_constraints
+from rdp.selection.index_cost import IndexCost, charge, index_cost
+from rdp.selection.statement import Statement, Weighting
+from rdp.selection.terms import (
+    BoolArray,
+    Constraint,
+    FloatArray,
+    ImageBound,
+    IntArray,
+    Term,
+    weighted_mean,
+)
 
-FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
-IntArray = npt.NDArray[np.int64]
 Goal = Literal["minimize", "maximize"]
-
-
-@dataclass(frozen=True, eq=False)
-class Term:
-    """One column, and how its average over images is taken.
-
-    `values` (N, M) is NaN where there is no cell. `weights` (N,) are positive: 1 for the mean over images, the number
-    of pixels for a mean over pixels (of `bpp`: total bits / total pixels).
-    """
-
-    column: str
-    values: FloatArray
-    weights: FloatArray
-    weighting: Weighting
-
-    def picked(self, choice: IntArray) -> FloatArray:
-        """The value (N,) of every image at its chosen point."""
-        return np.asarray(self.values[np.arange(len(choice)), choice])
-
-    def average(self, choice: IntArray) -> float:
-        """Weighted mean at the chosen points, from sums that are rounded once (`math.fsum`)."""
-        return weighted_mean(self.picked(choice), self.weights)
-
-
-def weighted_mean(values: FloatArray, weights: FloatArray) -> float:
-    """sum(weights * values) / sum(weights) with correctly rounded sums; NaN or infinite where a value is."""
-    if not np.isfinite(values).all():
-        return float(np.sum(weights * values) / np.sum(weights))
-    return math.fsum((weights * values).tolist()) / math.fsum(weights.tolist())
-
-
-@dataclass(frozen=True, eq=False)
-class Constraint:
-    """The weighted average of `term` is at most, or at least, `budget`; equality is feasible."""
-
-    term: Term
-    sense: Sense
-    budget: float
-
-    @property
-    def name(self) -> str:
-        """`bpp <= 0.25`, as messages and tables show it."""
-        return f"{self.term.column} {'<=' if self.sense == 'at_most' else '>='} {self.budget:g}"
-
-
-@dataclass(frozen=True, eq=False)
-class ImageBound:
-    """A bound that every image keeps on its own. `values` (N, M) is NaN where there is no cell."""
-
-    column: str
-    values: FloatArray
-    sense: Sense
-    bound: float
-
-    def met(self) -> BoolArray:
-        """Cells (N, M) within the bound."""
-        with np.errstate(invalid="ignore"):
-            return self.values <= self.bound if self.sense == "at_most" else self.values >= self.bound
-
-    def least(self, image: int, among: BoolArray) -> float:
-        """The least demanding bound that one of the cells `among` (M,) of that image would meet."""
-        values = self.values[image][among]
-        return float(values.min() if self.sense == "at_most" else values.max())
+__all__ = [
+    "BoolArray",
+    "Constraint",
+    "FloatArray",
+    "Goal",
+    "ImageBound",
+    "IntArray",
+    "Problem",
+    "Term",
+    "image_labels",
+    "weighted_mean",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,8 +49,10 @@ class Problem:
 
     `present` (N, M) says which cells have every value that is needed, `allowed` which of them may be chosen: within
     the bounds on each image, not forbidden, and where an image is fixed only that point. `columns` are the other
-    numeric columns whose averages are reported. `statement` is what the user asked for, `source` names the table.
-    `choosable` (N, M) is `allowed` without the bounds on each image; None where there are none.
+    numeric columns whose averages over all images are reported. `statement` is what the user asked for, `source` names
+    the table. `choosable` (N, M) is `allowed` without the bounds on each image; None where there are none. `max_points`
+    is how many distinct points a selection may use, None where that is no matter. `index_cost` is the side information
+    that the values of `bpp` and `nbytes` include, None where they do not.
     """
 
     datasets: tuple[str, ...]
@@ -111,6 +69,8 @@ class Problem:
     source: str = "arrays"
     warnings: tuple[str, ...] = ()
     choosable: BoolArray | None = None
+    max_points: int | None = None
+    index_cost: IndexCost | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -124,8 +84,8 @@ class Problem:
 
     @property
     def terms(self) -> dict[str, Term]:
-        """Every column that has an average, by name: the objective, the bounded ones, and the reported ones."""
-        used = {c.term.column: c.term for c in self.constraints}
+        """Every column that has an average over all images, by name: the objective, the bounded, the reported ones."""
+        used = {c.term.column: c.term for c in self.constraints if not c.group}
         return {self.objective.column: self.objective} | used | dict(self.columns)
 
     @classmethod
@@ -142,27 +102,55 @@ class Problem:
         allowed: npt.ArrayLike | None = None,
         images: Sequence[str] | None = None,
         points: Sequence[str] | None = None,
+        group_at_most: Mapping[str, float] | None = None,
+        group_at_least: Mapping[str, float] | None = None,
+        groups: Sequence[str] | Mapping[str, str] | None = None,
+        max_points: int | None = None,
+        side_info: bool = False,
     ) -> Problem:
         """A problem from arrays of shape (N images, M points), one per column.
 
         `pixels` (N,) are the weights of the columns that `weights` maps to "pixels"; `allowed` (N, M) says which cells
-        may be chosen (all, unless given). Names default to `image 0`, ... and `point 0`, ....
+        may be chosen (all, unless given). Names default to `image 0`, ... and `point 0`, .... `groups` names the group
+        of every image, as a list (N,) or a map, for the budgets of groups; `max_points` limits the distinct points, and
+        `side_info` adds the bits that name them to the arrays `bpp` (which needs `pixels`) and `nbytes`.
         Raises `SpecError` for words that make no sense and `TableError` for arrays that cannot be used.
         """
-        statement = Statement.of(
-            minimize=minimize, maximize=maximize, at_most=at_most, at_least=at_least, weights=weights
-        )
         arrays = _arrays(columns)
-        _require_columns(arrays, (*statement.used_columns, *statement.weights))
+        _require_columns(arrays, ())
         shape = _common_shape(arrays)
-        mask = _allowed_mask(allowed, shape)
         image_names = _names(images, "image", shape[0])
         point_names = _names(points, "point", shape[1])
+        statement = Statement.of(
+            minimize=minimize,
+            maximize=maximize,
+            at_most=at_most,
+            at_least=at_least,
+            weights=weights,
+            group_at_most=group_at_most,
+            group_at_least=group_at_least,
+            groups=_group_map(groups, image_names),
+            max_points=max_points,
+            side_info=side_info,
+        )
+        _require_columns(arrays, (*statement.used_columns, *statement.weights))
+        mask = _allowed_mask(allowed, shape)
         for name in statement.used_columns:
             _refuse_non_finite(name, arrays[name], mask, image_names, point_names)
         if not mask.any(axis=1).all():
             raise TableError(f"no point is allowed for {image_names[int(np.argmin(mask.any(axis=1)))]!r}")
         area = _pixel_weights(pixels, shape[0], statement)
+        cost = None
+        if statement.side_info:
+            cost = index_cost(shape[1], shape[0], statement.max_points, area)
+            arrays, cost = charge(arrays, cost, "the arrays")
+        names: tuple[str, ...] | None = None
+        warnings: tuple[str, ...] = () if cost is None else (cost.sentence,)
+        if statement.group_budgets:
+            if not isinstance(statement.groups, Mapping):
+                raise SpecError("budgets for groups of arrays need the argument groups: the group of every image")
+            names, unknown = groups_of_map(statement.groups, image_names, image_names)
+            warnings += unknown
         terms = {
             name: Term(name, values, *statement.weights_of(name, shape[0], area)) for name, values in arrays.items()
         }
@@ -174,10 +162,18 @@ class Problem:
             allowed=mask,
             objective=terms[statement.objective],
             goal=statement.goal,
-            constraints=tuple(Constraint(terms[c], sense, budget) for c, sense, budget in statement.budgets),
-            columns={n: t for n, t in terms.items() if n not in statement.used_columns},
+            constraints=make_constraints(terms, statement, names),
+            columns={n: t for n, t in terms.items() if n not in own_columns(statement)},
             statement=statement,
+            warnings=warnings,
+            max_points=statement.max_points,
+            index_cost=cost,
         )
+
+
+def own_columns(statement: Statement) -> set[str]:
+    """Columns whose average over all images is optimised or bounded; a column of group budgets alone is reported."""
+    return {statement.objective, *(column for column, _, _ in statement.budgets)}
 
 
 def image_labels(datasets: Sequence[str], images: Sequence[str]) -> tuple[str, ...]:
@@ -185,6 +181,17 @@ def image_labels(datasets: Sequence[str], images: Sequence[str]) -> tuple[str, .
     if len(set(datasets)) <= 1:
         return tuple(images)
     return tuple(f"{dataset}/{image}" for dataset, image in zip(datasets, images, strict=True))
+
+
+def _group_map(groups: Sequence[str] | Mapping[str, str] | None, images: Sequence[str]) -> Mapping[str, str] | None:
+    if groups is None or isinstance(groups, Mapping):
+        return groups
+    if isinstance(groups, str) or not isinstance(groups, Iterable):
+        raise SpecError(f"groups must name the group of each of {len(images)} images, not {groups!r}")
+    names = list(groups)
+    if len(names) != len(images):
+        raise SpecError(f"groups must name the group of each of {len(images)} images; {len(names)} are given")
+    return dict(zip(images, names, strict=True))
 
 
 def _arrays(columns: Mapping[str, npt.ArrayLike]) -> dict[str, FloatArray]:

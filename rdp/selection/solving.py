@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -13,15 +12,15 @@ import numpy as np
 
 from rdp.errors import SpecError
 from rdp.selection.assemble import found, nothing
-from rdp.selection.backends import AUTO, RawAnswer, choose_backend, require_solver
-from rdp.selection.backends.enumerate import LARGEST_IMAGES, TooManyError
-from rdp.selection.backends.isolated import relax_anywhere, solve_anywhere
+from rdp.selection.backends import AUTO, DUAL, RawAnswer, require_solver
+from rdp.selection.backends.isolated import certify_anywhere, relax_anywhere, solve_anywhere
 from rdp.selection.builder import state_problem
+from rdp.selection.certified import gap_of, left_open
 from rdp.selection.check import CheckedAnswer, solve_checked
+from rdp.selection.dual import Relaxation
 from rdp.selection.explain import explain_budgets, explain_images, images_without_point
 from rdp.selection.linear import LinearForm, linear_form
 from rdp.selection.problem import Problem
-from rdp.selection.relaxation import Relaxation
 from rdp.selection.result import DEFAULT_GAP, Selection
 from rdp.selection.statement import Statement, Weighting
 from rdp.selection.status import Status
@@ -30,7 +29,9 @@ from rdp.tables import read_table
 EXPLANATION_GAP = 1e-6
 EXPLANATION_S = 10.0
 """An explanation shows six digits, and does not take longer than this for each budget."""
-ENUMERATE = "enumerate"
+FALLBACK = "highs"
+MOST_OPEN_CELLS = 20_000
+"""What HiGHS is asked when the exact search gives up, unless even that is hopeless."""
 SEPARABLE = "separable"
 """What `Selection.solver` says when no budget binds and each image simply takes its best point."""
 
@@ -130,11 +131,10 @@ def solve_problem(
     if empty:
         return nothing(problem, Status.INFEASIBLE, solver, explain_images(problem, empty), deadline.elapsed_s)
     form = linear_form(problem)
-    relaxation = relax_anywhere(form, deadline.left_s)
-    name, answer = _answer(problem, form, relaxation, solver, gap, deadline)
+    relaxation, name, answer = _answer(problem, form, solver, gap, deadline)
     if answer.choice is None and answer.status is Status.INFEASIBLE:
         text = explain_budgets(problem, lambda other: _solve_other(other, solver, gap, deadline))
-        return nothing(problem, Status.INFEASIBLE, name, text, deadline.elapsed_s, answer.notes)
+        return nothing(problem, Status.INFEASIBLE, name, text.text, deadline.elapsed_s, answer.notes)
     if answer.choice is None:
         within = "" if time_limit is None else f" within {time_limit:g} s"
         text = f"{name} found no selection{within}, and no proof that there is none; allow more time"
@@ -143,18 +143,51 @@ def solve_problem(
 
 
 def _answer(
-    problem: Problem, form: LinearForm, relaxation: Relaxation, solver: str, gap: float, deadline: Deadline
-) -> tuple[str, CheckedAnswer]:
-    """Who answered, and what: `auto` enumerates for few images, unless that is too much, and else asks a solver."""
-    if solver != AUTO:
-        return solver, _answer_of(solver, problem, form, relaxation, gap, deadline)
+    problem: Problem, form: LinearForm, solver: str, gap: float, deadline: Deadline
+) -> tuple[Relaxation, str, CheckedAnswer]:
+    """The relaxation, who answered, and what."""
     if not len(form.budgets):
-        return SEPARABLE, _answer_of(SEPARABLE, problem, form, relaxation, gap, deadline)
-    if form.images <= LARGEST_IMAGES:
-        with contextlib.suppress(TooManyError):
-            return ENUMERATE, _answer_of(ENUMERATE, problem, form, relaxation, gap, deadline)
-    name = choose_backend(form)
-    return name, _answer_of(name, problem, form, relaxation, gap, deadline)
+        relaxation = relax_anywhere(form, deadline.left_s)
+        name = SEPARABLE if solver == AUTO else solver
+        return relaxation, name, _answer_of(name, problem, form, relaxation, gap, deadline)
+    if solver in (AUTO, DUAL):
+        return _certified(problem, form, gap, deadline, fallback=solver == AUTO)
+    relaxation = relax_anywhere(form, deadline.left_s)
+    return relaxation, solver, _answer_of(solver, problem, form, relaxation, gap, deadline)
+
+
+def _certified(
+    problem: Problem, form: LinearForm, gap: float, deadline: Deadline, *, fallback: bool
+) -> tuple[Relaxation, str, CheckedAnswer]:
+    """Our own solver; where the exact search is too much, and with `fallback`, HiGHS on what it leaves open."""
+    relaxations: list[Relaxation] = []
+    names = [DUAL]
+
+    def run(current: LinearForm) -> RawAnswer:
+        relaxation, raw = certify_anywhere(current, gap, deadline.left_s)
+        relaxations.append(relaxation)
+        left = deadline.left_s
+        proven = raw.status in (Status.OPTIMAL, Status.INFEASIBLE)
+        if proven or not fallback or relaxation.best is None or (left is not None and left <= 0):
+            return raw
+        cost = math.inf if raw.choice is None else current.cost_of(raw.choice)
+        open_ = left_open(current, relaxation.best, cost - relaxation.bound)
+        cells = int(open_.allowed[open_.allowed.sum(axis=1) > 1].sum())
+        if cells > MOST_OPEN_CELLS:
+            return raw
+        names.append(FALLBACK)
+        other = solve_anywhere(FALLBACK, open_, gap_of(current, relaxation, gap), left)
+        bound = max(raw.bound, other.bound)
+        if other.choice is not None and current.cost_of(other.choice) < cost:
+            return RawAnswer(other.status, other.choice, bound)
+        if raw.choice is None:
+            return RawAnswer(other.status, None, raw.bound)
+        # Nothing better is left open: then what we have is the best.
+        settled = other.status is Status.INFEASIBLE
+        return RawAnswer(Status.OPTIMAL if settled else Status.FEASIBLE, raw.choice, cost if settled else bound)
+
+    answer = solve_checked(problem, form, run, DUAL)
+    return relaxations[0], " and ".join(dict.fromkeys(names)), answer
 
 
 def _answer_of(
@@ -185,5 +218,4 @@ def _solve_other(problem: Problem, solver: str, gap: float, deadline: Deadline) 
     """One of the problems that an explanation asks for, to the digits that it shows and in bounded time."""
     left = deadline.left_s
     own = Deadline.of(EXPLANATION_S if left is None else min(left, EXPLANATION_S))
-    form = linear_form(problem)
-    return _answer(problem, form, relax_anywhere(form, own.left_s), solver, max(gap, EXPLANATION_GAP), own)[1]
+    return _answer(problem, linear_form(problem), solver, max(gap, EXPLANATION_GAP), own)[2]

@@ -6,9 +6,7 @@ problem exactly.
 
 from __future__ import annotations
 
-import math
-import numbers
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, cast
 
@@ -16,10 +14,23 @@ import numpy as np
 import numpy.typing as npt
 
 from rdp.errors import SpecError, suggest
+from rdp.selection.statement_checks import (
+    WEIGHTINGS,
+    Weighting,
+    check_column,
+    check_count,
+    check_flag,
+    check_groups,
+    check_numbers,
+    check_pairs,
+    check_text_map,
+    check_texts,
+    check_weightings,
+)
 
-Weighting = Literal["images", "pixels"]
+__all__ = ["WEIGHTINGS", "Sense", "Statement", "Weighting"]
+
 Sense = Literal["at_most", "at_least"]
-WEIGHTINGS: tuple[Weighting, ...] = ("images", "pixels")
 
 
 @dataclass(frozen=True)
@@ -29,6 +40,10 @@ class Statement:
     Budgets are (column, value) maps. `points` are patterns in the order in which they apply, `fix` maps an image to
     its point, `forbid` holds (image pattern, point pattern) pairs, `cap` the largest value that counts of a column.
     `columns` maps names of rdp to those of the source, and is kept so that the same table can be read again.
+    `group_at_most` and `group_at_least` are budgets that the average of every group of images keeps on its own;
+    `groups` is the column that names each image's group, or a map from images to groups, and empty without such
+    budgets. `max_points` is how many distinct points the whole selection may use. With `side_info` the bits that name
+    each image's point are part of its rate (`rdp.selection.index_cost`).
     """
 
     minimize: str | None = None
@@ -43,6 +58,11 @@ class Statement:
     forbid: tuple[tuple[str, str] | str, ...] = ()
     cap: Mapping[str, float] = field(default_factory=dict)
     columns: Mapping[str, str] = field(default_factory=dict)
+    group_at_most: Mapping[str, float] = field(default_factory=dict)
+    group_at_least: Mapping[str, float] = field(default_factory=dict)
+    groups: str | Mapping[str, str] = ""
+    max_points: int | None = None
+    side_info: bool = False
 
     @classmethod
     def of(
@@ -60,6 +80,11 @@ class Statement:
         forbid: Sequence[tuple[str, str] | str] | None = None,
         cap: Mapping[str, float] | None = None,
         columns: Mapping[str, str] | None = None,
+        group_at_most: Mapping[str, float] | None = None,
+        group_at_least: Mapping[str, float] | None = None,
+        groups: str | Mapping[str, str] | None = None,
+        max_points: int | None = None,
+        side_info: bool = False,
     ) -> Statement:
         """A checked statement; raises `SpecError` that names the argument (`rdp solve` calls it `--at-most` etc.)."""
         if (minimize is None) == (maximize is None):
@@ -68,18 +93,23 @@ class Statement:
                 "(--minimize COLUMN or --maximize COLUMN)"
             )
         return cls(
-            minimize=_column("minimize", minimize),
-            maximize=_column("maximize", maximize),
-            at_most=_numbers("at_most", at_most),
-            at_least=_numbers("at_least", at_least),
-            weights=_weightings(weights),
-            each_at_most=_numbers("each_at_most", each_at_most),
-            each_at_least=_numbers("each_at_least", each_at_least),
-            points=_texts("points", points),
-            fix=_text_map("fix", fix) if fix is None or isinstance(fix, Mapping) else _texts("fix", fix),
-            forbid=_pairs(forbid),
-            cap=_numbers("cap", cap),
-            columns=_text_map("columns", columns),
+            minimize=check_column("minimize", minimize),
+            maximize=check_column("maximize", maximize),
+            at_most=check_numbers("at_most", at_most),
+            at_least=check_numbers("at_least", at_least),
+            weights=check_weightings(weights),
+            each_at_most=check_numbers("each_at_most", each_at_most),
+            each_at_least=check_numbers("each_at_least", each_at_least),
+            points=check_texts("points", points),
+            fix=check_text_map("fix", fix) if fix is None or isinstance(fix, Mapping) else check_texts("fix", fix),
+            forbid=check_pairs(forbid),
+            cap=check_numbers("cap", cap),
+            columns=check_text_map("columns", columns),
+            group_at_most=check_numbers("group_at_most", group_at_most),
+            group_at_least=check_numbers("group_at_least", group_at_least),
+            groups=check_groups(groups, bool(group_at_most or group_at_least)),
+            max_points=check_count("max_points", max_points),
+            side_info=check_flag("side_info", side_info),
         )
 
     @property
@@ -94,8 +124,13 @@ class Statement:
 
     @property
     def budgets(self) -> tuple[tuple[str, Sense, float], ...]:
-        """(column, sense, budget) of every averaged constraint, in canonical order."""
+        """(column, sense, budget) of every constraint on an average of all images, in canonical order."""
         return _both_sides(self.at_most, self.at_least)
+
+    @property
+    def group_budgets(self) -> tuple[tuple[str, Sense, float], ...]:
+        """(column, sense, budget) of every constraint on the average of each group, in canonical order."""
+        return _both_sides(self.group_at_most, self.group_at_least)
 
     @property
     def image_bounds(self) -> tuple[tuple[str, Sense, float], ...]:
@@ -105,7 +140,8 @@ class Statement:
     @property
     def used_columns(self) -> tuple[str, ...]:
         """Columns whose average is optimised or bounded: the objective first, each once."""
-        return tuple(dict.fromkeys((self.objective, *(column for column, _, _ in self.budgets))))
+        bounded = (column for column, _, _ in (*self.budgets, *self.group_budgets))
+        return tuple(dict.fromkeys((self.objective, *bounded)))
 
     @property
     def bounded_columns(self) -> tuple[str, ...]:
@@ -152,91 +188,3 @@ def _both_sides(upper: Mapping[str, float], lower: Mapping[str, float]) -> tuple
     sides: list[tuple[str, Sense, float]] = [(column, "at_most", value) for column, value in upper.items()]
     sides += [(column, "at_least", value) for column, value in lower.items()]
     return tuple(sorted(sides))
-
-
-def _column(argument: str, given: str | None) -> str | None:
-    if given is not None and (not isinstance(given, str) or not given):
-        raise SpecError(f"{argument} must be the name of one column, such as 'mse', not {given!r}")
-    return given
-
-
-def _entries(argument: str, given: Any, example: str) -> list[tuple[str, Any]]:
-    """The (name, value) pairs of a map, sorted by name; raises `SpecError` for what is none."""
-    if given is None:
-        return []
-    if not isinstance(given, Mapping):
-        raise SpecError(f"{argument} must map {example}, not {given!r}")
-    for name in given:
-        if not isinstance(name, str):
-            raise SpecError(f"{argument} must map {example}; {name!r} is not a text")
-    return sorted(given.items())
-
-
-def _numbers(argument: str, given: Mapping[str, float] | None) -> dict[str, float]:
-    """The map with finite floats, sorted by column."""
-    out: dict[str, float] = {}
-    for column, value in _entries(argument, given, "columns to numbers, such as {'bpp': 0.25}"):
-        if isinstance(value, bool) or not isinstance(value, numbers.Real) or not _is_finite(value):
-            raise SpecError(f"{argument} {column}: {value!r} is not a finite number")
-        out[column] = float(value)
-    return out
-
-
-def _is_finite(value: Any) -> bool:
-    try:
-        return math.isfinite(float(value))
-    except OverflowError:
-        return False
-
-
-def _weightings(given: Mapping[str, Weighting] | None) -> dict[str, Weighting]:
-    out: dict[str, Weighting] = {}
-    for column, weighting in _entries("weights", given, "columns to 'images' or 'pixels', such as {'bpp': 'pixels'}"):
-        if weighting not in WEIGHTINGS:
-            raise SpecError(
-                f"weights {column}: {weighting!r} is not a weighting.{suggest(str(weighting), WEIGHTINGS)}"
-                " It is 'images' (the mean over images, the default) or 'pixels' (weighted by width * height)"
-            )
-        out[column] = weighting
-    return out
-
-
-def _text_map(argument: str, given: Any) -> dict[str, str]:
-    """The map in its own order, names and values being texts."""
-    example = "images to points" if argument == "fix" else "our column names to yours, such as {'bpp': 'rate'}"
-    for name, value in _entries(argument, given, example):
-        if not isinstance(value, str):
-            raise SpecError(f"{argument} {name!r}: {value!r} is not a text")
-    return dict(given or {})
-
-
-def _texts(argument: str, given: Sequence[str] | None) -> tuple[str, ...]:
-    if isinstance(given, str):
-        raise SpecError(f"{argument} must be a list of texts, not one text: write [{given!r}]")
-    texts = _listed(argument, given, "texts")
-    for text in texts:
-        if not isinstance(text, str):
-            raise SpecError(f"{argument} must be a list of texts; {text!r} is none")
-    return texts
-
-
-def _listed(argument: str, given: Any, what: str) -> tuple[Any, ...]:
-    if given is None:
-        return ()
-    if isinstance(given, (str, Mapping)) or not isinstance(given, Iterable):
-        raise SpecError(f"{argument} must be a list of {what}, not {given!r}")
-    return tuple(given)
-
-
-def _pairs(given: Sequence[tuple[str, str] | str] | None) -> tuple[tuple[str, str] | str, ...]:
-    if isinstance(given, str):
-        raise SpecError(f"forbid must be a list of (image, point) pairs, not one text: write [{given!r}]")
-    out: list[tuple[str, str] | str] = []
-    for pair in _listed("forbid", given, "(image, point) pairs"):
-        if isinstance(pair, str):
-            out.append(pair)
-            continue
-        if not isinstance(pair, (tuple, list)) or len(pair) != 2 or not all(isinstance(part, str) for part in pair):
-            raise SpecError(f"forbid: {pair!r} is not an (image pattern, point pattern) pair")
-        out.append((pair[0], pair[1]))
-    return tuple(out)

@@ -16,12 +16,12 @@ from rdp.selection.linear import LinearForm
 from rdp.selection.problem import IntArray
 from rdp.selection.status import Status
 
-AUTO = "auto"
+AUTO, DUAL = "auto", "dual"
 
 BACKENDS: dict[str, str] = {
     "cbc": "rdp.selection.backends.cbc:Cbc",
     "cp-sat": "rdp.selection.backends.cp_sat:CpSat",
-    "enumerate": "rdp.selection.backends.enumerate:Enumerate",
+    "dual": "rdp.selection.backends.dual:DualSearch",
     "highs": "rdp.selection.backends.mathopt:Highs",
     "scip": "rdp.selection.backends.mathopt:Scip",
 }
@@ -67,13 +67,3 @@ def load_backend(name: str) -> Backend:
     require_solver(name)
     module, _, attribute = BACKENDS[name].partition(":")
     return cast(Backend, getattr(importlib.import_module(module), attribute)())
-
-
-def choose_backend(form: LinearForm) -> str:
-    """The backend that `auto` takes.
-
-    HiGHS proves every size that was measured fastest, or within a few hundredths of a second of the fastest: two
-    budgets on 1,000 images and 10 points in 4 s, where SCIP takes 16 s and CP-SAT and CBC 20 to more than 30 s; 286 x 5
-    in 0.3 s, like CBC and CP-SAT (`benchmarks/backends.py`, 2 cores). `form` is where a rule by size would look.
-    """
-    return "highs"

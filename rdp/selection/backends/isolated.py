@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 from dataclasses import fields
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -20,12 +21,13 @@ from rdp.errors import SolverError
 from rdp.selection.backends import RawAnswer, load_backend
 from rdp.selection.backends.ortools import ortools_loads
 from rdp.selection.backends.streams import clean_stdout, take_stdout
+from rdp.selection.certified import solve_certified
+from rdp.selection.dual import Dual, Relaxation
 from rdp.selection.linear import LinearForm
-from rdp.selection.relaxation import Relaxation, relax
 from rdp.selection.status import Status
 
-RELAX = "relax"
-NEEDS_NO_ORTOOLS = ("cbc", "enumerate")
+RELAX, CERTIFIED = "relax", "certified"
+NEEDS_NO_ORTOOLS = ("cbc",)
 """Solvers that run in this process whatever was loaded."""
 
 
@@ -34,19 +36,40 @@ def solve_anywhere(name: str, form: LinearForm, gap_abs: float, time_limit: floa
     if name in NEEDS_NO_ORTOOLS or ortools_loads():
         with clean_stdout():
             return load_backend(name).solve(form, gap_abs, time_limit)
-    answer = _ask(name, form, gap_abs, time_limit)
-    choice = answer["choice"] if len(answer["choice"]) else None
-    return RawAnswer(Status(str(answer["status"])), choice, float(answer["bound"]))
+    return _raw_answer_of(_ask(name, form, gap_abs, time_limit))
 
 
 def relax_anywhere(form: LinearForm, time_limit: float | None) -> Relaxation:
-    """`relax(...)`, in a child process where it must be."""
+    """The relaxation, in a child process where it must be."""
     if not len(form.budgets) or ortools_loads():
-        with clean_stdout():
-            return relax(form, time_limit)
-    answer = _ask(RELAX, form, 0.0, time_limit)
-    prices = answer["prices"] if bool(answer["priced"]) else None
-    return Relaxation(prices, float(answer["bound"]), str(answer["note"]), bool(answer["infeasible"]))
+        ends = math.inf if time_limit is None else perf_counter() + time_limit
+        return Dual(form).maximise(ends=ends)
+    return _relaxation_of(_ask(RELAX, form, 0.0, time_limit))
+
+
+def certify_anywhere(form: LinearForm, gap: float, time_limit: float | None) -> tuple[Relaxation, RawAnswer]:
+    """`solve_certified(...)`, in a child process where it must be."""
+    if ortools_loads():
+        return solve_certified(form, gap, time_limit)
+    answer = _ask(CERTIFIED, form, gap, time_limit)
+    return _relaxation_of(answer), _raw_answer_of(answer)
+
+
+def _raw_answer_of(answer: dict[str, Any]) -> RawAnswer:
+    choice = answer["choice"] if len(answer["choice"]) else None
+    return RawAnswer(Status(str(answer["status"])), choice, float(answer["cost_bound"]))
+
+
+def _relaxation_of(answer: dict[str, Any]) -> Relaxation:
+    split = int(answer["split"])
+    return Relaxation(
+        prices=answer["prices"] if bool(answer["priced"]) else None,
+        bound=float(answer["bound"]),
+        note=str(answer["note"]),
+        infeasible=bool(answer["infeasible"]),
+        best=answer["best"],
+        split=None if split < 0 else split,
+    )
 
 
 def _ask(what: str, form: LinearForm, gap_abs: float, time_limit: float | None) -> dict[str, Any]:
@@ -102,19 +125,31 @@ def answer_request(data: bytes) -> bytes:
     form, what = _form_of(arrays), str(arrays["what"])
     limit = float(arrays["time_limit"])
     time_limit = None if math.isinf(limit) else limit
+    gap = float(arrays["gap_abs"])
     if what == RELAX:
-        relaxed = relax(form, time_limit)
-        prices = np.zeros(0) if relaxed.prices is None else relaxed.prices
-        return _pack(
-            prices=prices,
-            priced=np.array(relaxed.prices is not None),
-            bound=np.array(relaxed.bound),
-            note=np.array(relaxed.note),
-            infeasible=np.array(relaxed.infeasible),
-        )
-    raw = load_backend(what).solve(form, float(arrays["gap_abs"]), time_limit)
+        return _pack(**_relaxation_arrays(relax_anywhere(form, time_limit)))
+    if what == CERTIFIED:
+        relaxed, raw = solve_certified(form, gap, time_limit)
+        return _pack(**_relaxation_arrays(relaxed), **_raw_arrays(raw))
+    return _pack(**_raw_arrays(load_backend(what).solve(form, gap, time_limit)))
+
+
+def _relaxation_arrays(relaxed: Relaxation) -> dict[str, np.ndarray]:
+    nothing = np.zeros(0)
+    return {
+        "prices": nothing if relaxed.prices is None else relaxed.prices,
+        "priced": np.array(relaxed.prices is not None),
+        "bound": np.array(relaxed.bound),
+        "note": np.array(relaxed.note),
+        "infeasible": np.array(relaxed.infeasible),
+        "best": nothing if relaxed.best is None else relaxed.best,
+        "split": np.array(-1 if relaxed.split is None else relaxed.split),
+    }
+
+
+def _raw_arrays(raw: RawAnswer) -> dict[str, np.ndarray]:
     choice = np.zeros(0, dtype=np.int64) if raw.choice is None else raw.choice
-    return _pack(status=np.array(raw.status.value), choice=choice, bound=np.array(raw.bound))
+    return {"status": np.array(raw.status.value), "choice": choice, "cost_bound": np.array(raw.bound)}
 
 
 if __name__ == "__main__":

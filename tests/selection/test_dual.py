@@ -10,9 +10,15 @@ from scipy.optimize import linprog
 
 from rdp.selection import Problem, solve_problem
 from rdp.selection.linear import LinearForm, linear_form
-from rdp.selection.relaxation import lagrangian_bound, price_sentence, relax
+from rdp.selection.dual import Dual, Relaxation, lagrangian_bound
+from rdp.selection.price_words import price_sentence
 
 Search = Callable[[Problem], tuple[float | None, list[tuple[int, ...]]]]
+
+
+def relax(form: LinearForm) -> Relaxation:
+    """The relaxation of a form."""
+    return Dual(form).maximise()
 
 
 def lp_optimum(form: LinearForm) -> float | None:
@@ -41,7 +47,7 @@ def test_the_bound_equals_the_linear_relaxation_and_is_not_above_the_optimum(
         form = linear_form(problem)
         if best is None:
             continue
-        relaxed = relax(form, None)
+        relaxed = relax(form)
         reference = lp_optimum(form)
         assert reference is not None
         assert relaxed.bound == pytest.approx(reference, rel=1e-6, abs=1e-7), seed
@@ -58,7 +64,7 @@ def test_prices_are_found_wherever_there_is_a_selection_and_proofs_of_infeasibil
     for seed in range(600):
         problem = random_problem(seed)
         best, _ = exhaustive(problem)
-        relaxed = relax(linear_form(problem), None)
+        relaxed = relax(linear_form(problem))
         if best is None:
             proofs += relaxed.infeasible
         else:

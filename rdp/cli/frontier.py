@@ -1,0 +1,245 @@
+"""`rdp frontier`: one problem along a sweep of its budgets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rdp.cli.solve import _aligned, _number, _numbers, _pairs, _text
+from rdp.cli.table import read_column_map
+from rdp.errors import EXIT_INFEASIBLE, EXIT_NO_SELECTION, SpecError
+
+if TYPE_CHECKING:
+    from rdp.report.frontier_gain import FrontierGain
+    from rdp.selection.frontier import Frontier
+
+_BUDGETS = "Averages and bounds"
+_CHOICES = "What may be chosen"
+_SOLVING = "Solving"
+
+
+def frontier_command(
+    source: Annotated[str, typer.Argument(help="Run folder, or a .csv, .parquet or .json table.")],
+    sweep: Annotated[
+        list[str],
+        typer.Option(
+            metavar="COLUMN=RANGE",
+            help="Budgets of an average: bpp=0.1..0.6..0.01, bpp=0.1|0.2; with --auto bpp=0.1..0.6 or bpp alone. "
+            "Two sweeps give a surface.",
+        ),
+    ],
+    minimize: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Column whose average is made as small as can be.")
+    ] = None,
+    maximize: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Column whose average is made as large as can be.")
+    ] = None,
+    auto: Annotated[
+        str | None, typer.Option(metavar="N", help="Place so many points of one sweep where the curve bends.")
+    ] = None,
+    sense: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN=at_most|at_least",
+            help="The side of a swept budget; by default the side on which more is worse.",
+        ),
+    ] = None,
+    at_most: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COLUMN=NUMBER", help="The average is at most this.", rich_help_panel=_BUDGETS),
+    ] = None,
+    at_least: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COLUMN=NUMBER", help="The average is at least this.", rich_help_panel=_BUDGETS),
+    ] = None,
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN=images|pixels",
+            help="How the column is averaged: over images (default) or by their pixels.",
+            rich_help_panel=_BUDGETS,
+        ),
+    ] = None,
+    each_at_most: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COLUMN=NUMBER", help="Every image keeps to this.", rich_help_panel=_BUDGETS),
+    ] = None,
+    each_at_least: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COLUMN=NUMBER", help="Every image reaches this.", rich_help_panel=_BUDGETS),
+    ] = None,
+    cap: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COLUMN=NUMBER", help="Larger values count as this.", rich_help_panel=_BUDGETS),
+    ] = None,
+    points: Annotated[
+        list[str] | None,
+        typer.Option(metavar="GLOB", help="Points that may be chosen; '!png' takes away.", rich_help_panel=_CHOICES),
+    ] = None,
+    fix: Annotated[
+        list[str] | None,
+        typer.Option(metavar="IMAGE=POINT", help="The image takes this point.", rich_help_panel=_CHOICES),
+    ] = None,
+    forbid: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="IMAGE=POINT", help="The images (a glob) do not take the points (a glob).", rich_help_panel=_CHOICES
+        ),
+    ] = None,
+    gap: Annotated[
+        str,
+        typer.Option(
+            metavar="NUMBER", help="Relative distance from the best that is enough.", rich_help_panel=_SOLVING
+        ),
+    ] = "1e-6",
+    time_limit: Annotated[
+        str | None, typer.Option(metavar="SECONDS", help="Stop each point after this long.", rich_help_panel=_SOLVING)
+    ] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(metavar="OURS=THEIRS", help="Column of your table that holds ours: bpp=rate. Repeat."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Write tables, text and figures into this folder.")
+    ] = None,
+    save_selections: Annotated[
+        bool, typer.Option("--save-selections", help="Write every selection, too (FOLDER/selections/NNNN.json).")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the frontier as one JSON document.")] = False,
+) -> None:
+    """Solve along a sweep of one or two budgets: the rate-distortion curve, or the rate-distortion-perception surface.
+
+    Exit codes: 0 there are selections (points that are not proven best are counted on stderr), 2 input that cannot be
+    used, 3 no budget of the sweep can be met, 4 none was found within the time limit.
+    """
+    from rdp.selection.frontier import frontier
+
+    if save_selections and out is None:
+        raise SpecError("--save-selections needs a folder to write to: --out FOLDER")
+    if out is not None:
+        # Before solving: a folder that cannot be made does not take the result with it.
+        _require_folder(out)
+    found = frontier(
+        source,
+        minimize=minimize,
+        maximize=maximize,
+        sweep=_sweeps(sweep),
+        senses=_pairs("--sense", sense),  # type: ignore[arg-type]
+        auto=None if auto is None else _count("--auto", auto),
+        at_most=_numbers("--at-most", at_most),
+        at_least=_numbers("--at-least", at_least),
+        weights=_pairs("--weights", weights),  # type: ignore[arg-type]
+        each_at_most=_numbers("--each-at-most", each_at_most),
+        each_at_least=_numbers("--each-at-least", each_at_least),
+        points=points,
+        fix=fix,
+        forbid=forbid,
+        cap=_numbers("--cap", cap),
+        columns=read_column_map(column),
+        gap=_number("--gap", gap),
+        time_limit=None if time_limit is None else _number("--time-limit", time_limit),
+        keep_selections=save_selections,
+    )
+    _show(found, out, save_selections, json)
+    _exit(found)
+
+
+def _require_folder(out: Path) -> None:
+    from rdp.tables.manifest import write_error
+
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise SpecError(f"--out {out} is a file; name a folder") from error
+    except OSError as error:
+        raise write_error(out, error) from error
+
+
+def _sweeps(given: Sequence[str]) -> dict[str, str | None]:
+    """`COLUMN=RANGE` parted at the last `=`; a column alone has no range."""
+    out: dict[str, str | None] = {}
+    for text in given:
+        name, equals, values = text.rpartition("=")
+        column = name if equals else text
+        if column in out:
+            raise SpecError(f"--sweep {column} is given twice: write its values as one list, such as 0.1..0.3..0.1|0.5")
+        out[column] = values if equals else None
+    return out
+
+
+def _count(option: str, text: str) -> int:
+    try:
+        return int(text)
+    except ValueError as error:
+        raise SpecError(f"{option}: {text!r} is not a whole number, such as 20") from error
+
+
+def _show(found: Frontier, out: Path | None, save_selections: bool, json: bool) -> None:
+    from rdp.report.frontier import gain_of, report_document, write_frontier
+    from rdp.selection.frontier_document import document_text
+
+    notes: tuple[str, ...] = ()
+    written = 0
+    if out is not None:
+        report = write_frontier(found, out, save_selections=save_selections)
+        gain, notes, written = report.gain, report.notes, len(report.paths)
+    else:
+        gain = gain_of(found)
+    for warning in (*found.warnings, *gain.warnings):
+        typer.echo(f"warning: {warning}", err=True)
+    if json:
+        typer.echo(document_text(report_document(found, gain)), nl=False)
+        return
+    typer.echo(describe(found, gain))
+    for note in notes:
+        typer.echo(note, err=True)
+    if out is not None:
+        typer.echo(f"\nwritten to {out}: {written} files, the text is frontier.md")
+
+
+def describe(found: Frontier, gain: FrontierGain) -> str:
+    """The frontier for people: a row a point, and the gain over the best single codec."""
+    from rdp.report.frontier_text import place_words, price_of
+    from rdp.selection.words import counted
+
+    problem = found.problem
+    images, points = problem.shape
+    word = "minimised" if problem.goal == "minimize" else "maximised"
+    swept = [c for c in problem.constraints if c not in found.fixed]
+    swept.sort(key=lambda constraint: found.swept.index(constraint.term.column))
+    head = [f"{sweep.column} {sweep.symbol}" for sweep in found.sweeps]
+    head += ["status", problem.objective.column, "gap", *(f"price of {c.term.column}" for c in swept)]
+    rows: list[Sequence[Any]] = [[*head, "points", "place"]]
+    for point in found.points:
+        row: list[str] = [f"{budget:g}" for budget in point.budgets]
+        row += [point.status.value, _text(point.objective), "-" if point.gap is None else f"{point.gap:.1g}"]
+        row += [_text(price_of(found, point, constraint), 4) for constraint in swept]
+        rows.append([*row, str(len(point.counts)) if point.found else "-", place_words(point)])
+    left = (len(found.sweeps), len(rows[0]) - 1)
+    lines = [
+        f"{len(found.found)} of {counted(len(found.points), 'point')} found for {counted(images, 'image')} among "
+        f"{counted(points, 'operating point')} ({found.elapsed_s:.2f} s)",
+        f"average {problem.objective.column} {word}; gap {found.gap:g}",
+        "",
+        *_aligned(rows, left=left),
+        "",
+        gain.sentence(),
+    ]
+    return "\n".join(lines)
+
+
+def _exit(found: Frontier) -> None:
+    from rdp.selection import Status
+
+    statuses = [point.status for point in found.points]
+    if not found.found:
+        infeasible = all(status is Status.INFEASIBLE for status in statuses)
+        what = "no budget of the sweep can be met" if infeasible else "no selection was found within the time limit"
+        typer.echo(f"{what}; rdp solve with one of them explains it", err=True)
+        raise typer.Exit(EXIT_INFEASIBLE if infeasible else EXIT_NO_SELECTION)
+    unproven = statuses.count(Status.FEASIBLE)
+    if unproven:
+        typer.echo(f"not proven best within the gap: {unproven} of {len(statuses)} points", err=True)

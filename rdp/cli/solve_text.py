@@ -1,0 +1,88 @@
+"""A selection for people: what `rdp solve` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rdp.cli.solve import _aligned, _text, _worth_showing
+
+if TYPE_CHECKING:
+    from rdp.selection import Selection
+    from rdp.selection.problem import Constraint
+    from rdp.selection.result import Budget
+
+MOST_GROUPS = 8
+SHOWN_GROUPS = 5
+"""Of a budget for more groups than the one, only so many are shown: those with the least room."""
+
+
+def describe(selection: Selection) -> str:
+    """The selection for people: status, objective, bound and gap, each budget, images per point, other averages."""
+    from rdp.selection.words import counted
+
+    problem = selection.problem
+    word = "minimised" if problem.goal == "minimize" else "maximised"
+    bound = "unknown" if selection.bound is None else f"{selection.bound:.9g}"
+    gap = "unknown" if selection.gap is None else f"{selection.gap:.2g}"
+    images, points = problem.shape
+    limit = "" if problem.max_points is None else f", at most {problem.max_points} of them in all"
+    lines = [
+        f"{selection.status} selection for {counted(images, 'image')} among {counted(points, 'point')}{limit}"
+        f" ({selection.solver}, {selection.elapsed_s:.2f} s)",
+        f"average {problem.objective.column} {word}: {selection.objective:.9g}   bound {bound}   gap {gap}",
+    ]
+    if selection.budgets:
+        lines += ["", *_budget_lines(selection)]
+    counts = sorted(selection.counts().items(), key=lambda pair: -pair[1])
+    taken = [(str(count), point) for point, count in counts if count]
+    lines += ["", *_aligned([("images", "point"), *taken], left=(1,))]
+    # Of the other columns those that say how good: measured times and file lengths stand in the document.
+    averages = [(c, _text(a)) for c, a in selection.averages.items() if _is_other(selection, c)]
+    if averages:
+        lines += ["", *_aligned([("other averages", ""), *averages], left=(0,))]
+    return "\n".join(lines)
+
+
+def _is_other(selection: Selection, column: str) -> bool:
+    """A column whose average over all images stands nowhere above; one that only groups bound is among them."""
+    problem = selection.problem
+    if column == problem.objective.column or any(c.term.column == column and not c.group for c in problem.constraints):
+        return False
+    return any(c.term.column == column for c in problem.constraints) or _worth_showing(selection, column)
+
+
+def _budget_lines(selection: Selection) -> list[str]:
+    """The table of budgets; of many groups those with the least room, and how many more there are."""
+    head = ("budget", "", "limit", "average", "slack", "price", "")
+    rows, notes = [head], []
+    pairs = list(zip(selection.problem.constraints, selection.budgets, strict=True))
+    rows += [_row(constraint, budget) for constraint, budget in pairs if not constraint.group]
+    families = dict.fromkeys((c.term.column, c.sense) for c, _ in pairs if c.group)
+    for family in families:
+        groups = [pair for pair in pairs if pair[0].group and (pair[0].term.column, pair[0].sense) == family]
+        shown = _tightest(groups) if len(groups) > MOST_GROUPS else groups
+        rows += [_row(constraint, budget) for constraint, budget in shown]
+        if len(shown) < len(groups):
+            column, sense = family
+            word = "<=" if sense == "at_most" else ">="
+            notes.append(f"{len(groups) - len(shown)} more groups keep to {column} {word} {groups[0][1].budget:g}")
+    return [*_aligned(rows, left=(0, 1, 6)), *notes]
+
+
+def _tightest(groups: Sequence[tuple[Constraint, Budget]]) -> list[tuple[Constraint, Budget]]:
+    """The groups with the least slack, in the order of the slacks; of equal ones the first."""
+    return sorted(groups, key=lambda pair: 0.0 if pair[1].slack is None else pair[1].slack)[:SHOWN_GROUPS]
+
+
+def _row(constraint: Constraint, budget: Budget) -> tuple[str, ...]:
+    name = f"{budget.column} in {constraint.group!r}" if constraint.group else budget.column
+    return (
+        name,
+        budget.symbol,
+        f"{budget.budget:g}",
+        _text(budget.average),
+        _text(budget.slack, 3),
+        _text(budget.price, 4),
+        budget.sentence,
+    )

@@ -1,0 +1,139 @@
+"""A frontier as Markdown: what was asked, its points, what it gains over single codecs, and the figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from rdp.report.averages import Average
+from rdp.report.frontier_curves import axis_of
+from rdp.report.frontier_gain import Against, FrontierGain
+from rdp.report.markdown import code, escape, markdown_table
+from rdp.report.text import Cell, Number, Row, TextTable, decimals_for, fixed, general
+from rdp.selection.frontier import Frontier, FrontierPoint
+from rdp.selection.problem import Constraint
+from rdp.selection.words import counted
+
+BUILT_ON_POINTS = (
+    "A codec's curve is interpolated between its points, as if it had settings in between; the frontier uses the "
+    "points that there are."
+)
+
+
+def frontier_text(
+    frontier: Frontier, gain: FrontierGain, figures: Mapping[str, str], notes: Sequence[str], title: str | None
+) -> str:
+    """The whole text; `figures` maps captions to file names."""
+    parts = [f"# {escape(title or frontier_title(frontier))}", "\n\n".join(_sentences(frontier))]
+    parts.append(markdown_table(points_table(frontier)).rstrip("\n"))
+    parts.append("## Against single codecs")
+    parts.append(f"{escape(gain.sentence()[:1].upper() + gain.sentence()[1:])}.")
+    if gain.curves:
+        parts.append(markdown_table(gain_table(gain)).rstrip("\n"))
+    if figures:
+        parts.append("## Figures")
+        parts += [f"![{escape(caption)}]({name})\n\n{escape(caption)}." for caption, name in figures.items()]
+    said = [*notes, *(f"{warning}." for warning in (*frontier.warnings, *gain.warnings))]
+    if said:
+        parts += ["## Notes", "\n".join(f"- {escape(note)}" for note in said)]
+    return "\n\n".join(parts) + "\n"
+
+
+def frontier_title(frontier: Frontier) -> str:
+    """`Frontier: least mse for each budget of bpp`."""
+    word = "least" if frontier.problem.goal == "minimize" else "largest"
+    return f"Frontier: {word} {frontier.problem.objective.column} for each budget of {' and '.join(frontier.swept)}"
+
+
+def _sentences(frontier: Frontier) -> list[str]:
+    problem, count = frontier.problem, len(frontier.points)
+    images, points = problem.shape
+    text = (
+        f"{counted(images, 'image')} of {code(problem.source)}, {counted(points, 'operating point')}; "
+        f"{counted(count, 'budget')}{'' if frontier.auto is None else ', placed where the curve bends'}."
+    )
+    if frontier.fixed:
+        text += f" Kept everywhere: {', '.join(escape(one.name) for one in frontier.fixed)}."
+    proven = sum(1 for point in frontier.found if point.status == "optimal")
+    text += f" {proven} of {counted(count, 'point')} proven to a gap of {frontier.gap:g}"
+    without = count - len(frontier.found)
+    return [text + (f"; {without} without a selection." if without else ".")]
+
+
+def points_table(frontier: Frontier) -> TextTable:
+    """A row a point: budgets, objective, the averages that are bounded, prices, and where it lies."""
+    bounded = list(dict.fromkeys(constraint.term.column for constraint in frontier.problem.constraints))
+    objective = frontier.problem.objective.column
+    columns = [objective, *(column for column in bounded if column != objective)]
+    axes = {column: axis_of(frontier, column) for column in columns}
+    places = {c: decimals_for([p.averages[c] for p in frontier.found], axes[c].unit) for c in columns}
+    symbols = {sweep.column: "≤" if sweep.sense == "at_most" else "≥" for sweep in frontier.sweeps}
+    swept = [c for c in frontier.problem.constraints if _is_swept(frontier, c)]
+    header = ["No.", *(f"{column} {symbol}" for column, symbol in symbols.items()), "Status"]
+    header += [axes[column].heading for column in columns]
+    header += [f"Price of {constraint.term.column}" for constraint in swept] + ["Gap", "Place"]
+    rows = [_row(frontier, point, axes, places, swept) for point in frontier.points]
+    align = "r" * (1 + len(symbols)) + "l" + "r" * (len(columns) + len(swept) + 1) + "l"
+    note = (
+        "Place: on the lower convex hull of the frontier (no mixture of its points is better), above it, or dominated "
+        "by another point. A price is what one unit more of the budget is worth in the objective."
+    )
+    return TextTable("", align, tuple(header), (tuple(rows),), ((note,),))
+
+
+def _is_swept(frontier: Frontier, constraint: Constraint) -> bool:
+    return any((s.column, s.sense) == (constraint.term.column, constraint.sense) for s in frontier.sweeps)
+
+
+def _row(
+    frontier: Frontier,
+    point: FrontierPoint,
+    axes: Mapping[str, Average],
+    places: Mapping[str, int],
+    swept: Sequence[Constraint],
+) -> Row:
+    nothing = float("nan")
+    cells: list[Cell] = [Number(str(point.number)), *(general(budget) for budget in point.budgets)]
+    cells.append(point.status.value)
+    cells += [fixed(point.averages.get(column, nothing), places[column]) for column in axes]
+    cells += [general(price_of(frontier, point, constraint), 4) for constraint in swept]
+    cells += [general(point.gap, 2), place_words(point)]
+    return tuple(cells)
+
+
+def price_of(frontier: Frontier, point: FrontierPoint, constraint: Constraint) -> float | None:
+    """The price of a constraint's budget at a point; None where it is not known."""
+    column = constraint.term.column
+    return point.prices.get(column, point.prices.get(f"{column} {constraint.sense}"))
+
+
+def place_words(point: FrontierPoint) -> str:
+    """`hull`, `above` it, `dominated`, or nothing without a selection."""
+    if not point.found:
+        return ""
+    return "hull" if point.on_hull else "dominated" if point.dominated else "above"
+
+
+def gain_table(gain: FrontierGain) -> TextTable:
+    """Both Bjontegaard deltas of the frontier against each curve of single points."""
+    unit = f" ({gain.quality.unit})" if gain.quality.unit else ""
+    header = ("Single codec", "Points", "BD-rate (%)", f"BD-metric{unit}", "Overlap", "Covers", "")
+    rows = [_gain_row(one, one.label == gain.best) for one in gain.curves]
+    note = (
+        f"Quality: {gain.quality.title}{'' if gain.quality.direction != 'lower' else ', negated'}. "
+        f"{gain.frontier_points} points of the frontier; PCHIP over the logarithm of the rate, nothing extrapolated. "
+        "BD-rate is negative and BD-metric positive where the frontier is better. Overlap: the part of both curves' "
+        "qualities that is compared; Covers: the part of the frontier's. The best codec is the one over which the "
+        "frontier saves the least rate, among those that cover half of its qualities (all, where none does). "
+        + BUILT_ON_POINTS
+    )
+    return TextTable("", "lrrrrrl", header, (tuple(rows),), ((note,),))
+
+
+def _gain_row(one: Against, best: bool) -> Row:
+    if one.rate is None or one.metric is None:
+        return (one.label, Number(str(one.points)), Number("–"), Number("–"), Number("–"), Number("–"), one.reason)
+    shares = [Number(f"{100 * share:.0f} %") for share in (one.rate.overlap, one.covers)]
+    odd = f"{len(one.rate.anchor_not_monotone)} points not monotone" if one.rate.anchor_not_monotone else ""
+    words = ", ".join(word for word in ("best" if best else "", odd) if word)
+    delta = fixed(one.metric.value, decimals_for([one.metric.value]), sign=True)
+    return (one.label, Number(str(one.points)), fixed(one.rate.value, 2, sign=True), delta, *shares, words)

@@ -1,0 +1,23 @@
+"""`dual`: our own solver, by prices and exact search, as one of the backends."""
+
+from __future__ import annotations
+
+import math
+from time import perf_counter
+
+from rdp.selection.backends import DUAL, RawAnswer
+from rdp.selection.certified import solve_form
+from rdp.selection.dual import Dual
+from rdp.selection.linear import LinearForm
+
+
+class DualSearch:
+    """See `rdp.selection.certified`."""
+
+    name = DUAL
+
+    def solve(self, form: LinearForm, gap_abs: float, time_limit: float | None) -> RawAnswer:
+        """Minimise; see `Backend`."""
+        ends = math.inf if time_limit is None else perf_counter() + time_limit
+        dual = Dual(form)
+        return solve_form(form, dual.maximise(ends=ends), dual, gap_abs, ends)[0]

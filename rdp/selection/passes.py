@@ -1,0 +1,249 @@
+"""`solve_blocks`: a certified selection from a few passes over a table of any size."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from time import perf_counter
+
+import numpy as np
+
+from rdp.selection.blocks import Block, BlockSource, Row, collected, processors
+from rdp.selection.certified import solve_form
+from rdp.selection.dual import Dual, Relaxation
+from rdp.selection.linear import MEAN_TOLERANCE, ROUNDING, LinearForm
+from rdp.selection.problem import FloatArray, IntArray
+from rdp.selection.sieve import EPS, Sifted, sift
+from rdp.selection.status import Status
+
+FIRST, SECOND = 4_096, 65_536
+"""Images of the two samples."""
+SAFETY = 3.0
+"""Boxes reach so many standard errors of the sample's budgets."""
+NARROWEST = 1e-6
+"""And at least this part of the price."""
+WIDENING = 4.0
+PASSES = 4
+"""Passes after which the prices at the border of the box have to do."""
+
+
+@dataclass(frozen=True, eq=False)
+class BlockAnswer:
+    """What passes over blocks found. `choice` (N,) is None where there is no selection.
+
+    `objective` and `bound` are of the minimised average, sign included; `averages` (K,) those of the rows, without
+    their signs. `prices` (K,) are of the budgets, or None; `note` says why. `passes` over all images were made, and
+    `left_open` images were left for the exact part.
+    """
+
+    status: Status
+    choice: IntArray | None
+    objective: float
+    bound: float
+    averages: FloatArray
+    prices: FloatArray | None
+    images: int
+    note: str = ""
+    passes: int = 0
+    left_open: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class _Box:
+    """A box of prices `mu`."""
+
+    low: FloatArray
+    high: FloatArray
+
+    @classmethod
+    def around(cls, centre: FloatArray, reach: FloatArray) -> _Box:
+        return cls(np.maximum(centre - reach, 0.0), centre + reach)
+
+    def stops(self, prices: FloatArray) -> FloatArray:
+        """Which prices are where the box ends, though they could go on."""
+        width = self.high - self.low
+        return (prices >= self.high - 1e-3 * width) | ((prices <= self.low + 1e-3 * width) & (self.low > 0))
+
+
+def solve_blocks(source: BlockSource, *, gap: float, ends: float = math.inf, threads: int | None = None) -> BlockAnswer:
+    """The best selection that can be had in a few passes, with a bound that is certified in float64.
+
+    `gap` is the relative distance from the bound that is good enough, `ends` a `perf_counter` time. An optimal status
+    means within the gap, as everywhere; where that is not reached, the status is feasible and the bound says how far.
+    """
+    workers = processors() if threads is None else threads
+    start = _from_samples(source, workers)
+    if start is None:
+        return _unknown(source, "the budgets are hardly met by a sample of the images, if at all")
+    centre, reach = start
+    best: BlockAnswer | None = None
+    for turn in range(PASSES):
+        box = _Box.around(centre, reach)
+        sifted = sift(source, None, box.low, box.high, workers)
+        answer, prices = _solved(source, sifted, box, gap, ends)
+        answer = replace(answer, passes=turn + 1)
+        if best is None or answer.bound > best.bound:
+            best = answer
+        stopped = box.stops(prices)
+        if not stopped.any() or answer.status is Status.OPTIMAL or perf_counter() > ends:
+            break
+        centre, reach = prices, np.where(stopped, reach * WIDENING, reach)
+    return best
+
+
+def _from_samples(source: BlockSource, workers: int) -> tuple[FloatArray, FloatArray] | None:
+    """Prices `mu` of a sample, and how far those of all images may be from them; None where it has none."""
+    block = collected(list(source.sample(FIRST)))
+    quantities = (source.objective, *source.rows)
+    core = core_form(block, quantities, None)
+    dual = Dual(core.form)
+    relaxation = dual.maximise(within=1e-7 * abs(core.form.offset))
+    if relaxation.prices is None:
+        return None
+    centre = relaxation.prices * core.ratio
+    reach = _spread(dual, core, relaxation) * core.ratio
+    if block.images < FIRST:
+        return centre, reach
+    larger = list(source.sample(SECOND))
+    count = sum(one.images for one in larger)
+    for _ in range(PASSES):
+        box = _Box.around(centre, reach * math.sqrt(1 + block.images / count))
+        sifted = sift(source, larger, box.low, box.high, workers)
+        inner = core_form(sifted.block, quantities, sifted)
+        better = Dual(inner.form, box.low / inner.ratio, box.high / inner.ratio).maximise(
+            within=1e-7 * abs(inner.form.offset)
+        )
+        prices = (better.best if better.best is not None else relaxation.prices) * inner.ratio
+        stopped = box.stops(prices)
+        if not stopped.any():
+            return prices, reach * math.sqrt(block.images / count)
+        centre, reach = prices, np.where(stopped, reach * WIDENING, reach)
+    return centre, reach
+
+
+def _spread(dual: Dual, core: Core, relaxation: Relaxation) -> FloatArray:
+    """How far the prices (K,) are from those of other samples of that size: budgets off by their standard errors."""
+    form = core.form
+    rows = np.arange(form.images)
+    prices = relaxation.prices if relaxation.prices is not None else np.zeros(len(form.budgets))
+    choice = (np.where(form.allowed, form.cost, np.inf) + np.tensordot(prices, form.coefficients, axes=1)).argmin(
+        axis=1
+    )
+    spread = np.zeros(len(form.budgets))
+    for k, values in enumerate(form.coefficients):
+        error = SAFETY * float(core.raw[k][rows, choice].std()) * math.sqrt(form.images)
+        moved = np.zeros(len(form.budgets))
+        for sign in (1.0, -1.0):
+            budgets = form.budgets.copy()
+            budgets[k] = max(budgets[k] + sign * error, 0.0)
+            dual.with_budgets(replace(form, budgets=budgets))
+            other = dual.maximise(prices, within=1e-6 * abs(form.offset))
+            if other.prices is not None:
+                moved = np.maximum(moved, np.abs(other.prices - prices))
+            else:
+                moved = np.maximum(moved, prices)
+        spread += moved**2
+    scale = float(np.where(form.allowed, form.cost, 0.0).max(axis=1).sum()) / np.array(
+        [float(values.max(axis=1).sum()) or 1.0 for values in form.coefficients]
+    )
+    return np.maximum(np.sqrt(spread), NARROWEST * np.maximum(prices, scale))
+
+
+@dataclass(frozen=True, eq=False)
+class Core:
+    """Open images as a form whose costs are parts of the averages over all. `ratio` (K,): prices of averages times
+    this are prices `mu`. `raw` (K, n, m) are the terms of the rows in parts of their averages. `error` is a bound of
+    the rounding in what the settled images add to the bound."""
+
+    form: LinearForm
+    ratio: FloatArray
+    raw: FloatArray
+    error: float
+
+
+def core_form(block: Block, quantities: Sequence[Row], sifted: Sifted | None) -> Core:
+    """The form of a block on its own, or of the open images of a pass with what the settled ones spend."""
+    count = block.images
+    allowed = np.ones(block.columns[0].shape, np.bool_) if block.allowed is None else block.allowed
+    own = [np.ones(count) if quantity.weights is None else block.weights[quantity.weights] for quantity in quantities]
+    totals = np.array([w.sum() for w in own]) if sifted is None else sifted.settled.weights
+    settled = np.zeros(len(quantities)) if sifted is None else sifted.settled.values / totals
+    largest = np.zeros(len(quantities)) if sifted is None else sifted.largest
+    folded, least = [], []
+    for quantity, weights, total in zip(quantities, own, totals.tolist(), strict=True):
+        values = np.where(allowed, block.columns[quantity.column], 0.0) * quantity.sign
+        share = (weights / total)[:, None]
+        low = np.where(allowed, values, np.inf).min(axis=1, keepdims=True)
+        folded.append(np.where(allowed, (values - low) * share, 0.0))
+        least.append(math.fsum((low * share).ravel().tolist()))
+    budgets = np.array([quantity.budget for quantity in quantities[1:]])
+    size = np.maximum(np.abs(budgets), largest[1:])
+    rooms = budgets + (1.01 * MEAN_TOLERANCE + ROUNDING) * size - settled[1:] - np.array(least[1:])
+    raw = np.array(folded[1:]).reshape(len(quantities) - 1, *allowed.shape)
+    error = 0.0 if sifted is None else 8 * EPS * float((sifted.settled.sizes / totals)[0])
+    form = LinearForm(
+        cost=folded[0],
+        offset=settled[0] + least[0],
+        coefficients=raw,
+        budgets=rooms,
+        allowed=allowed,
+        rows=tuple(range(len(budgets))),
+    )
+    return Core(form, totals[0] / totals[1:], raw, error)
+
+
+def _solved(source: BlockSource, sifted: Sifted, box: _Box, gap: float, ends: float) -> tuple[BlockAnswer, FloatArray]:
+    """The answer of one pass, and the prices `mu` where its bound is highest."""
+    quantities = (source.objective, *source.rows)
+    core = core_form(sifted.block, quantities, sifted)
+    form, settled = core.form, sifted.settled
+    dual = Dual(form, box.low / core.ratio, box.high / core.ratio)
+    gap_abs = gap * abs(form.offset + float(form.cost.max(axis=1).sum()) / 2)
+    relaxation = dual.maximise(within=gap_abs / 20, ends=ends)
+    prices = relaxation.best if relaxation.best is not None else box.low / core.ratio
+    settled_size = settled.sizes / settled.weights
+    error = core.error + 8 * EPS * float(prices @ settled_size[1:])
+    bound = form.offset + relaxation.bound - error
+    gap_abs = max(gap * abs(bound) - error, 0.0)
+    raw, best = solve_form(form, relaxation, dual, gap_abs, ends, exact=False)
+    choice = None
+    objective, averages = math.nan, np.full(len(source.rows), math.nan)
+    status = Status.UNKNOWN
+    if best.choice is not None:
+        rows = np.arange(len(sifted.images))
+        choice = sifted.base.copy()
+        choice[sifted.images] = sifted.points[rows, best.choice]
+        objective = form.offset + best.cost
+        status = Status.OPTIMAL if objective - bound <= gap * max(abs(objective), 1e-12) else Status.FEASIBLE
+        averages = _averages(quantities[1:], sifted, best.choice)
+    answer = BlockAnswer(
+        status,
+        choice,
+        objective,
+        bound,
+        averages,
+        relaxation.prices,
+        settled.images,
+        note=relaxation.note,
+        left_open=len(sifted.images),
+    )
+    return answer, prices * core.ratio
+
+
+def _averages(rows: Sequence[Row], sifted: Sifted, choice: IntArray) -> FloatArray:
+    """The averages (K,) of a choice of the open images together with the settled ones."""
+    images = np.arange(len(choice))
+    out = []
+    for k, row in enumerate(rows):
+        picked = sifted.block.columns[row.column][images, choice]
+        if row.weights is not None:
+            picked = picked * sifted.block.weights[row.weights]
+        total = sifted.settled.values[k + 1] * row.sign + math.fsum(picked.tolist())
+        out.append(total / sifted.settled.weights[k + 1])
+    return np.array(out)
+
+
+def _unknown(source: BlockSource, note: str) -> BlockAnswer:
+    nothing = np.full(len(source.rows), math.nan)
+    return BlockAnswer(Status.UNKNOWN, None, math.nan, -math.inf, nothing, None, 0, note)
