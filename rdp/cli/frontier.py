@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rdp.cli.solve import _aligned, _number, _numbers, _pairs, _text
+from rdp.cli.solve import _aligned, _number, _numbers, _pairs, _text, _whole
 from rdp.cli.table import read_column_map
 from rdp.errors import EXIT_INFEASIBLE, EXIT_NO_SELECTION, SpecError
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rdp.selection.frontier import Frontier
 
 _BUDGETS = "Averages and bounds"
+_GROUPS = "Averages of groups of images"
 _CHOICES = "What may be chosen"
 _SOLVING = "Solving"
 
@@ -75,6 +76,22 @@ def frontier_command(
         list[str] | None,
         typer.Option(metavar="COLUMN=NUMBER", help="Larger values count as this.", rich_help_panel=_BUDGETS),
     ] = None,
+    group_at_most: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN=NUMBER", help="The average of every group is at most this.", rich_help_panel=_GROUPS
+        ),
+    ] = None,
+    group_at_least: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN=NUMBER", help="The average of every group is at least this.", rich_help_panel=_GROUPS
+        ),
+    ] = None,
+    groups: Annotated[
+        str,
+        typer.Option(metavar="COLUMN", help="Column that says which group an image is in.", rich_help_panel=_GROUPS),
+    ] = "dataset",
     points: Annotated[
         list[str] | None,
         typer.Option(metavar="GLOB", help="Points that may be chosen; '!png' takes away.", rich_help_panel=_CHOICES),
@@ -89,6 +106,20 @@ def frontier_command(
             metavar="IMAGE=POINT", help="The images (a glob) do not take the points (a glob).", rich_help_panel=_CHOICES
         ),
     ] = None,
+    max_points: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NUMBER",
+            help="Every selection uses at most so many different points.",
+            rich_help_panel=_CHOICES,
+        ),
+    ] = None,
+    side_info: Annotated[
+        bool,
+        typer.Option(
+            "--side-info", help="Count in bpp and nbytes the bits that name each point.", rich_help_panel=_BUDGETS
+        ),
+    ] = False,
     gap: Annotated[
         str,
         typer.Option(
@@ -128,7 +159,7 @@ def frontier_command(
         maximize=maximize,
         sweep=_sweeps(sweep),
         senses=_pairs("--sense", sense),  # type: ignore[arg-type]
-        auto=None if auto is None else _count("--auto", auto),
+        auto=None if auto is None else _whole("--auto", auto),
         at_most=_numbers("--at-most", at_most),
         at_least=_numbers("--at-least", at_least),
         weights=_pairs("--weights", weights),  # type: ignore[arg-type]
@@ -139,6 +170,11 @@ def frontier_command(
         forbid=forbid,
         cap=_numbers("--cap", cap),
         columns=read_column_map(column),
+        group_at_most=_numbers("--group-at-most", group_at_most),
+        group_at_least=_numbers("--group-at-least", group_at_least),
+        groups=groups,
+        max_points=None if max_points is None else _whole("--max-points", max_points),
+        side_info=side_info,
         gap=_number("--gap", gap),
         time_limit=None if time_limit is None else _number("--time-limit", time_limit),
         keep_selections=save_selections,
@@ -170,13 +206,6 @@ def _sweeps(given: Sequence[str]) -> dict[str, str | None]:
     return out
 
 
-def _count(option: str, text: str) -> int:
-    try:
-        return int(text)
-    except ValueError as error:
-        raise SpecError(f"{option}: {text!r} is not a whole number, such as 20") from error
-
-
 def _show(found: Frontier, out: Path | None, save_selections: bool, json: bool) -> None:
     from rdp.report.frontier import gain_of, report_document, write_frontier
     from rdp.selection.frontier_document import document_text
@@ -202,21 +231,19 @@ def _show(found: Frontier, out: Path | None, save_selections: bool, json: bool) 
 
 def describe(found: Frontier, gain: FrontierGain) -> str:
     """The frontier for people: a row a point, and the gain over the best single codec."""
-    from rdp.report.frontier_text import place_words, price_of
+    from rdp.report.frontier_text import place_words
     from rdp.selection.words import counted
 
     problem = found.problem
     images, points = problem.shape
     word = "minimised" if problem.goal == "minimize" else "maximised"
-    swept = [c for c in problem.constraints if c not in found.fixed]
-    swept.sort(key=lambda constraint: found.swept.index(constraint.term.column))
     head = [f"{sweep.column} {sweep.symbol}" for sweep in found.sweeps]
-    head += ["status", problem.objective.column, "gap", *(f"price of {c.term.column}" for c in swept)]
+    head += ["status", problem.objective.column, "gap", *(f"price of {column}" for column in found.swept)]
     rows: list[Sequence[Any]] = [[*head, "points", "place"]]
     for point in found.points:
         row: list[str] = [f"{budget:g}" for budget in point.budgets]
         row += [point.status.value, _text(point.objective), "-" if point.gap is None else f"{point.gap:.1g}"]
-        row += [_text(price_of(found, point, constraint), 4) for constraint in swept]
+        row += [_text(price, 4) for price in point.swept_prices]
         rows.append([*row, str(len(point.counts)) if point.found else "-", place_words(point)])
     left = (len(found.sweeps), len(rows[0]) - 1)
     lines = [

@@ -55,7 +55,8 @@ def _is_other(selection: Selection, column: str) -> bool:
 def _budget_lines(selection: Selection) -> list[str]:
     """The table of budgets; of many groups those with the least room, and how many more there are."""
     head = ("budget", "", "limit", "average", "slack", "price", "")
-    rows, notes = [head], []
+    rows: list[tuple[str, ...]] = [head]
+    notes: list[str] = []
     pairs = list(zip(selection.problem.constraints, selection.budgets, strict=True))
     rows += [_row(constraint, budget) for constraint, budget in pairs if not constraint.group]
     families = dict.fromkeys((c.term.column, c.sense) for c, _ in pairs if c.group)

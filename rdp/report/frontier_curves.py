@@ -18,8 +18,9 @@ from rdp.report.averages import BY_PIXELS, PSNR_OF_MEAN_MSE, Average
 from rdp.report.names import curves
 from rdp.selection.baselines import _eligible as eligible_points
 from rdp.selection.check import excess_of
-from rdp.selection.frontier import Frontier, FrontierPoint
+from rdp.selection.frontier import Frontier
 from rdp.selection.frontier_grid import Sweep
+from rdp.selection.frontier_point import FrontierPoint, is_of
 from rdp.selection.frontier_shape import dominated_points
 from rdp.selection.problem import BoolArray, Constraint
 
@@ -71,7 +72,7 @@ def main_curve(frontier: Frontier) -> MainCurve:
     held = next((sweep for sweep in sweeps if sweep is not sweeps[place]), None)
     points, kept = frontier.found, list(frontier.fixed)
     if held is not None:
-        kept += [c for c in problem.constraints if (c.term.column, c.sense) == (held.column, held.sense)]
+        kept += [constraint for constraint in problem.constraints if is_of(constraint, held)]
         points = tuple(point for point in points if point.budgets[1 - place] == held.loosest)
     return MainCurve(
         axis_of(frontier, x_column),
@@ -143,6 +144,8 @@ def single_curves(frontier: Frontier, main: MainCurve) -> tuple[list[SingleCurve
             f"{len(left_out)} of {len(problem.points)} operating points may not be used for every image: they are not "
             "compared as single points."
         )
+    if problem.index_cost is not None:
+        notes.append("The rates of single points include the side information, too.")
     if len(within) < len(numbers):
         budgets = " and ".join(constraint.name for constraint in main.kept)
         notes.append(f"{len(numbers) - len(within)} single points that do not keep {budgets} are not compared.")

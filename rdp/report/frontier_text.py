@@ -9,8 +9,8 @@ from rdp.report.frontier_curves import axis_of
 from rdp.report.frontier_gain import Against, FrontierGain
 from rdp.report.markdown import code, escape, markdown_table
 from rdp.report.text import Cell, Number, Row, TextTable, decimals_for, fixed, general
-from rdp.selection.frontier import Frontier, FrontierPoint
-from rdp.selection.problem import Constraint
+from rdp.selection.frontier import Frontier
+from rdp.selection.frontier_point import FrontierPoint
 from rdp.selection.words import counted
 
 BUILT_ON_POINTS = (
@@ -61,18 +61,17 @@ def _sentences(frontier: Frontier) -> list[str]:
 
 def points_table(frontier: Frontier) -> TextTable:
     """A row a point: budgets, objective, the averages that are bounded, prices, and where it lies."""
-    bounded = list(dict.fromkeys(constraint.term.column for constraint in frontier.problem.constraints))
+    bounded = list(dict.fromkeys(c.term.column for c in frontier.problem.constraints))
     objective = frontier.problem.objective.column
     columns = [objective, *(column for column in bounded if column != objective)]
     axes = {column: axis_of(frontier, column) for column in columns}
     places = {c: decimals_for([p.averages[c] for p in frontier.found], axes[c].unit) for c in columns}
     symbols = {sweep.column: "≤" if sweep.sense == "at_most" else "≥" for sweep in frontier.sweeps}
-    swept = [c for c in frontier.problem.constraints if _is_swept(frontier, c)]
     header = ["No.", *(f"{column} {symbol}" for column, symbol in symbols.items()), "Status"]
     header += [axes[column].heading for column in columns]
-    header += [f"Price of {constraint.term.column}" for constraint in swept] + ["Gap", "Place"]
-    rows = [_row(frontier, point, axes, places, swept) for point in frontier.points]
-    align = "r" * (1 + len(symbols)) + "l" + "r" * (len(columns) + len(swept) + 1) + "l"
+    header += [f"Price of {column}" for column in frontier.swept] + ["Gap", "Place"]
+    rows = [_row(point, axes, places) for point in frontier.points]
+    align = "r" * (1 + len(symbols)) + "l" + "r" * (len(columns) + len(symbols) + 1) + "l"
     note = (
         "Place: on the lower convex hull of the frontier (no mixture of its points is better), above it, or dominated "
         "by another point. A price is what one unit more of the budget is worth in the objective."
@@ -80,30 +79,14 @@ def points_table(frontier: Frontier) -> TextTable:
     return TextTable("", align, tuple(header), (tuple(rows),), ((note,),))
 
 
-def _is_swept(frontier: Frontier, constraint: Constraint) -> bool:
-    return any((s.column, s.sense) == (constraint.term.column, constraint.sense) for s in frontier.sweeps)
-
-
-def _row(
-    frontier: Frontier,
-    point: FrontierPoint,
-    axes: Mapping[str, Average],
-    places: Mapping[str, int],
-    swept: Sequence[Constraint],
-) -> Row:
+def _row(point: FrontierPoint, axes: Mapping[str, Average], places: Mapping[str, int]) -> Row:
     nothing = float("nan")
     cells: list[Cell] = [Number(str(point.number)), *(general(budget) for budget in point.budgets)]
     cells.append(point.status.value)
     cells += [fixed(point.averages.get(column, nothing), places[column]) for column in axes]
-    cells += [general(price_of(frontier, point, constraint), 4) for constraint in swept]
+    cells += [general(price, 4) for price in point.swept_prices]
     cells += [general(point.gap, 2), place_words(point)]
     return tuple(cells)
-
-
-def price_of(frontier: Frontier, point: FrontierPoint, constraint: Constraint) -> float | None:
-    """The price of a constraint's budget at a point; None where it is not known."""
-    column = constraint.term.column
-    return point.prices.get(column, point.prices.get(f"{column} {constraint.sense}"))
 
 
 def place_words(point: FrontierPoint) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 
 from rdp.selection.check import CheckedAnswer
 from rdp.selection.dual import Relaxation
+from rdp.selection.explanation import Explanation
 from rdp.selection.linear import LinearForm
 from rdp.selection.price_words import price_sentence
 from rdp.selection.problem import FloatArray, IntArray, Problem
@@ -49,18 +50,54 @@ def found(
     sign = 1.0 if problem.goal == "minimize" else -1.0
     objective = problem.objective.average(choice)
     bound = _settled_bound(sign * objective, form, max(answer.bound, relaxation.bound), answer.status, problem)
-    bound = None if bound is None else sign * bound
+    lp_bound = form.offset + relaxation.bound
+    return assembled(
+        problem,
+        choice,
+        bound=bound,
+        lp_bound=lp_bound if math.isfinite(lp_bound) else None,
+        split=relaxation.split,
+        prices=_prices(problem, form, relaxation),
+        solver=name,
+        gap=gap,
+        elapsed_s=elapsed_s,
+        notes=(*answer.notes, *([relaxation.note] if relaxation.note else [])),
+    )
+
+
+def assembled(
+    problem: Problem,
+    choice: IntArray,
+    *,
+    bound: float | None,
+    lp_bound: float | None,
+    split: int | None,
+    prices: Sequence[float | None],
+    solver: str,
+    gap: float,
+    elapsed_s: float,
+    notes: tuple[str, ...] = (),
+) -> Selection:
+    """The selection of a choice (N,) that was checked. The bounds are of the minimised objective, sign included."""
+    sign = 1.0 if problem.goal == "minimize" else -1.0
+    averages = {column: term.average(choice) for column, term in problem.terms.items()}
+    objective = averages[problem.objective.column]
+    if bound is not None:
+        # No bound is above the objective of a selection that exists.
+        bound = sign * min(bound, sign * objective)
     proven = reaches(objective, bound, gap)
     return Selection(
         problem=problem,
         status=Status.OPTIMAL if proven else Status.FEASIBLE,
-        solver=name,
+        solver=solver,
         choice=choice,
         objective=objective,
         bound=bound,
-        budgets=_budgets(problem, choice, _prices(problem, form, relaxation)),
-        averages={column: term.average(choice) for column, term in problem.terms.items()},
-        warnings=(*problem.warnings, *answer.notes, *([relaxation.note] if relaxation.note else [])),
+        lp_bound=None if lp_bound is None else sign * lp_bound,
+        split_images=split,
+        budgets=_budgets(problem, choice, prices),
+        averages=averages,
+        warnings=(*problem.warnings, *notes),
         elapsed_s=elapsed_s,
         allowed_gap=gap,
     )
@@ -94,7 +131,9 @@ def nothing(
     notes: tuple[str, ...] = (),
     relaxation: Relaxation | None = None,
     form: LinearForm | None = None,
+    details: Explanation | None = None,
 ) -> Selection:
+    """What is returned where there is no selection: the bound and prices, where there is a relaxation, and why."""
     sign = 1.0 if problem.goal == "minimize" else -1.0
     prices: list[float | None] = [None] * len(problem.constraints)
     bound = None
@@ -110,6 +149,7 @@ def nothing(
         bound=bound,
         budgets=_budgets(problem, None, prices),
         explanation=explanation,
+        details=details,
         warnings=(*problem.warnings, *notes),
         elapsed_s=elapsed_s,
     )

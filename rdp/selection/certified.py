@@ -30,13 +30,14 @@ MOST = 2_000_000
 """Differences a half of the exact search may have: about a second's work."""
 SOME = 40_000
 """And the first time, when it is not known whether there is anything to find."""
-NEIGHBOURS = (14, 22, 30)
-"""Images of the neighbourhoods that are searched for a good selection."""
+NEIGHBOURS = ((14, SOME), (22, SOME), (30, SOME), (36, 10 * SOME), (44, 20 * SOME))
+"""Images of the neighbourhoods that are searched for a good selection, and their most differences."""
+FIRST_LOOK = 22
 FEWEST = 6
 """The width starts with so many near ties."""
 MANY_TIES = 40
 GROWTH = (1.5, 1.2)
-"""And grows by this: with few ties, and with many, when every step makes the sets of differences several times as many."""
+"""And grows by this: with few ties, and with many, when a step makes several times as many sets of differences."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +87,7 @@ def solve_form(
 
 def _quickly(near: Near, gap_abs: float, ends: float) -> IntArray | None:
     """A selection within the gap, among the nearest ties, if that is little work."""
-    ties = near.nearest(NEIGHBOURS[1])
+    ties = near.nearest(FIRST_LOOK)
     ties = ties[near.more[ties] <= gap_abs]
     try:
         return search(near, gap_abs, ties=ties, most=SOME, ends=ends, enough=near.bound + gap_abs)
@@ -109,14 +110,14 @@ def _neighbours(
     start = near if base is None else Near.of(form, near.prices, bound, reduced, base)
     if bool((start.room >= 0).all()):
         best = best.better(form, start.base)
-    for count in NEIGHBOURS:
+    for count, most in NEIGHBOURS:
         ties = start.nearest(count)
         widest = start.excess + float(start.more[ties].sum()) + float(near.prices @ np.abs(start.room))
         width = max(gap_abs, start.excess * 1.5, widest * 1e-4)
         while best.cost - bound > gap_abs and perf_counter() < ends:
             width = min(width, best.cost - bound)
             try:
-                found = search(start, width, ties=ties, most=SOME, ends=ends, enough=bound + gap_abs)
+                found = search(start, width, ties=ties, most=most, ends=ends, enough=bound + gap_abs)
             except TooManyError:
                 break
             best = best.better(form, found)

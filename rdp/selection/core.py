@@ -1,7 +1,7 @@
 """The exact search of what the prices leave open.
 
-By the prices lambda of the relaxation every cell has a reduced cost r_ij = c_ij + sum_k lambda_k a^k_ij - min_j(...), and
-a selection within the budgets costs exactly
+By the prices lambda of the relaxation every cell has a reduced cost r_ij = c_ij + sum_k lambda_k a^k_ij - min_j(...),
+and a selection within the budgets costs exactly
 
     L(lambda) + sum_i r_ij + sum_k lambda_k (budget_k - usage_k)
 
@@ -36,9 +36,9 @@ UNIT_ROUNDOFF = 0.5 * float(np.finfo(np.float64).eps)
 class Near:
     """The neighbourhood of a choice `base` (N,) in a form, for prices (K,) with their bound L.
 
-    `image`, `point` and `more` (T,) are its near ties: the cells with the least reduced costs beyond those of the base,
-    and by how much, in ascending order. No other cell has less than `beyond`. `usage` (K,), `cost` and `excess` are what
-    the base spends, and its reduced costs, which are zero where it is the choice of least priced costs.
+    `image`, `point` and `more` (T,) are its near ties: the cells with the least reduced costs beyond those of the
+    base, and by how much, in ascending order. No other cell has less than `beyond`. `usage` (K,), `cost` and `excess`
+    are what the base spends, and its reduced costs, which are zero where it is the choice of least priced costs.
     """
 
     form: LinearForm
@@ -104,13 +104,13 @@ class Near:
 
 
 def _least(values: FloatArray, most: int) -> tuple[IntArray, float]:
-    """Numbers of the `most` least finite values in ascending order, the first of equals, and the least of the others."""
+    """Numbers of the `most` least finite values, ascending, the first of equals first; and the least of the others."""
     finite = np.flatnonzero(np.isfinite(values))
     beyond = math.inf
     if len(finite) > most:
-        # All that equal the last one are left out, so that the list does not depend on how ties are parted.
         beyond = float(np.partition(values[finite], most)[most])
-        finite = finite[values[finite] < beyond]
+        less = finite[values[finite] < beyond]
+        finite = np.concatenate([less, finite[values[finite] == beyond][: most - len(less)]])
     return finite[np.argsort(values[finite], kind="stable")], beyond
 
 

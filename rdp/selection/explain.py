@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from time import perf_counter
 
@@ -17,8 +16,8 @@ from rdp.selection.problem import BoolArray, Constraint, Goal, Problem, weighted
 from rdp.selection.status import Status
 from rdp.selection.words import counted
 
-NEAREST_S = 5.0
-"""Seconds for the nearest budgets where there is no limit; with one they get half of it."""
+LONGEST_S = 10.0
+"""Seconds after which no problem is begun where there is no limit. The nearest budgets get half of the time."""
 
 
 def images_without_point(problem: Problem) -> list[int]:
@@ -90,22 +89,24 @@ def explain_budgets(problem: Problem, solve: Solve, *, time_limit: float | None 
     """For budgets that cannot be met: what can, how near, and which images bind.
 
     `solve` solves the problems that this asks along the way: one constraint as the objective, the others kept, and
-    budgets relaxed. After `time_limit` seconds none is begun. Every image must have an allowed point. Raises
-    `SolverError` when a selection meets the budgets after all.
+    budgets relaxed. After `time_limit` seconds (`LONGEST_S` without one) none is begun. Every image must have an
+    allowed point. Raises `SolverError` when a selection meets the budgets after all.
     """
     started = perf_counter()
-    ends = math.inf if time_limit is None else started + time_limit
-    soon = started + (NEAREST_S if time_limit is None else 0.5 * time_limit)
+    limit = LONGEST_S if time_limit is None else time_limit
+    ends, soon = started + limit, started + 0.5 * limit
     relaxed = nearest_budgets(problem, solve, soon)
-    # That the prices forbid the budgets is what images can be blamed for.
+    constraints = _attainable(problem, relaxed, solve, ends)
+    # Only where the prices forbid the budgets is there something to blame images for.
     blamed = relaxed.bound > 0
+    whole = relaxed.mixtures and all(constraint.reachable for constraint in constraints)
     return Explanation(
-        constraints=_attainable(problem, relaxed, solve, ends),
+        constraints=constraints,
         nearest=relaxed.nearest,
         images=binding_images(problem, relaxed.phase, relaxed.prices) if blamed else (),
         binding=tuple(binding_rows(relaxed.prices)) if blamed else (),
         within=_within(problem),
-        notes=(*relaxed.notes, *(() if blamed else (_whole(problem),))),
+        notes=(*relaxed.notes, *((_whole(problem),) if whole else ())),
     )
 
 

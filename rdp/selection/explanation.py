@@ -22,11 +22,11 @@ class Known(StrEnum):
     """What is known about a number."""
 
     PROVEN = "proven"
-    FOUND = "found within the time limit"
+    FOUND = "found within time"
     """Some selection attains it; perhaps another is nearer."""
     IMPOSSIBLE = "impossible"
     """Proven: there is no selection at all with what is kept."""
-    UNKNOWN = "not found within the time limit"
+    UNKNOWN = "not found within time"
     NOT_ASKED = "not asked"
 
 
@@ -77,9 +77,9 @@ class NewBudget:
 class Nearest:
     """Budgets that can be met together, none relaxed by more than `relaxation` (a part of itself).
 
-    No selection needs less than `lower_bound`, whatever the budgets' shares; `proven`: the two agree to six digits of
-    the budgets. `choice` (N,) meets all of `budgets`. `by_range` names the columns whose budget is 0, or nearly: theirs
-    is a part of the range of attainable averages.
+    Relaxing all budgets by less than `lower_bound` is not enough; `proven`: the two agree to a thousandth, or in a
+    small table to 1e-8 of the budgets. `choice` (N,) meets all of `budgets`. `by_range` names the columns whose budget
+    is 0, or nearly: theirs is a part of the range of attainable averages.
     """
 
     relaxation: float

@@ -21,7 +21,7 @@ def explanation_text(explanation: Explanation) -> str:
     """A headline, a line for each constraint, the budgets to write instead, and the images that bind."""
     lines = [_headline(explanation), *_constraint_lines(explanation)]
     if explanation.nearest is None:
-        lines.append("nearest budgets that can be met together were not found within the time limit")
+        lines.append("nearest budgets that can be met together were not found within time")
     else:
         lines += _nearest_lines(explanation.nearest, len(explanation.constraints))
     lines += _single_lines(explanation)
@@ -72,18 +72,18 @@ def _attainable(constraint: Attainable, count: int, reachable: bool) -> str:
         text = f"within the bounds on each image {text} ({wider} without them)"
     given, others = "", ""
     if constraint.given_others is not None and count > 1:
-        found = " (found within the time limit)" if constraint.status is Known.FOUND else ""
+        found = " (found within time; perhaps not the nearest)" if constraint.status is Known.FOUND else ""
         number = safe(constraint.given_others, constraint.sense, constraint.budget)
         given = f", and {number} with the other budgets kept{found}"
     elif constraint.status is Known.IMPOSSIBLE and reachable:
         others = "; with the other budgets kept there is no selection at all"
     elif constraint.status is Known.UNKNOWN:
-        others = "; with the other budgets kept it was not found within the time limit"
+        others = "; with the other budgets kept it was not found within time"
     return text + given + _amount(constraint) + others
 
 
 def _unknown(status: Known) -> str:
-    return "that of no selection: there is none" if status is Known.IMPOSSIBLE else "not known within the time limit"
+    return "that of no selection: there is none" if status is Known.IMPOSSIBLE else "not found within time"
 
 
 def _amount(constraint: Attainable) -> str:

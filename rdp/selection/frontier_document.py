@@ -38,7 +38,8 @@ from rdp.selection.fingerprint import fingerprint
 if TYPE_CHECKING:
     import pandas as pd
 
-    from rdp.selection.frontier import Frontier, FrontierPoint
+    from rdp.selection.frontier import Frontier
+    from rdp.selection.frontier_point import FrontierPoint
 
 VERSION = 1
 KIND = "frontier"

@@ -23,7 +23,7 @@ def dominated_points(values: FloatArray) -> BoolArray:
     for start in range(0, count, step):
         mine = values[start : start + step, None, :]
         no_worse = (values[None] <= mine).all(axis=2)
-        better = np.less(values[None], mine).any(axis=2)
+        better = np.any(values[None] < mine, axis=2)
         beaten[start : start + step] = (no_worse & better).any(axis=1)
     return beaten
 

@@ -9,10 +9,10 @@ from dataclasses import replace
 from rdp.errors import InfeasibleError
 from rdp.selection.frontier_auto import Sample, next_rooms
 from rdp.selection.frontier_grid import Sweep
+from rdp.selection.frontier_point import FrontierPoint, is_of, make_point, swept_places
 from rdp.selection.problem import Goal, Problem
 from rdp.selection.result import Selection
 from rdp.selection.solving import solve_problem
-from rdp.selection.statement import Sense
 from rdp.selection.sweeping import solve_many
 from rdp.selection.words import counted
 
@@ -21,14 +21,17 @@ _DIGITS = 3
 
 
 class Walk:
-    """The budgets that were solved so far, and their selections."""
+    """The budgets that were solved so far, and the points that they gave."""
 
-    def __init__(self, problem: Problem, sweeps: tuple[Sweep, ...], gap: float, time_limit: float | None) -> None:
+    def __init__(
+        self, problem: Problem, sweeps: tuple[Sweep, ...], gap: float, time_limit: float | None, keep: bool
+    ) -> None:
         self.problem = problem
         self.sweeps = sweeps
         self.gap = gap
         self.time_limit = time_limit
-        self.selections: dict[tuple[float, ...], Selection] = {}
+        self.keep = keep
+        self.points: dict[tuple[float, ...], FrontierPoint] = {}
 
     def solve(self, budgets: Sequence[tuple[float, ...]]) -> None:
         """Solve for these swept budgets, in this order: neighbours next to each other."""
@@ -41,30 +44,7 @@ class Walk:
             rows.append(row)
         solved = solve_many(self.problem, rows, gap=self.gap, time_limit=self.time_limit)
         for swept, selection in zip(budgets, solved, strict=True):
-            # A selection that is saved is loaded by its statement.
-            stated = replace(selection, problem=restated(selection.problem, self.sweeps, swept))
-            self.selections[swept] = stated
-
-
-def swept_places(problem: Problem, sweeps: Sequence[Sweep]) -> list[int]:
-    """Which constraint of the problem each sweep is."""
-    names = [(constraint.term.column, constraint.sense) for constraint in problem.constraints]
-    return [names.index((sweep.column, sweep.sense)) for sweep in sweeps]
-
-
-def restated(problem: Problem, sweeps: Sequence[Sweep], budgets: Sequence[float]) -> Problem:
-    """The problem with these swept budgets, in its constraints and in its statement."""
-    constraints = list(problem.constraints)
-    words: dict[Sense, dict[str, float]] = {
-        "at_most": dict(problem.statement.at_most),
-        "at_least": dict(problem.statement.at_least),
-    }
-    for sweep, place, budget in zip(sweeps, swept_places(problem, sweeps), budgets, strict=True):
-        constraints[place] = replace(constraints[place], budget=budget)
-        words[sweep.sense][sweep.column] = budget
-    sorted_words = {sense: dict(sorted(values.items())) for sense, values in words.items()}
-    statement = replace(problem.statement, at_most=sorted_words["at_most"], at_least=sorted_words["at_least"])
-    return replace(problem, constraints=tuple(constraints), statement=statement)
+            self.points[swept] = make_point(selection, self.sweeps, swept, self.keep)
 
 
 def walk_automatically(walk: Walk, count: int) -> tuple[str, ...]:
@@ -75,11 +55,11 @@ def walk_automatically(walk: Walk, count: int) -> tuple[str, ...]:
     sweep = walk.sweeps[0]
     ends, warnings = _ends(walk, sweep)
     walk.solve([(end,) for end in ends])
-    while len(walk.selections) < count:
-        rooms = next_rooms(_samples(walk, sweep), count - len(walk.selections))
+    while len(walk.points) < count:
+        rooms = next_rooms(_samples(walk, sweep), count - len(walk.points))
         budgets = [(budget,) for budget in _tidied(walk, sweep, rooms)]
         if not budgets:
-            placed = counted(len(walk.selections), "point")
+            placed = counted(len(walk.points), "point")
             return (*warnings, f"{placed} placed of {count}: between them there is nothing to find")
         walk.solve(budgets)
     return tuple(warnings)
@@ -95,7 +75,7 @@ def _ends(walk: Walk, sweep: Sweep) -> tuple[list[float], list[str]]:
         free = solve_problem(_without(walk.problem, sweep), gap=walk.gap, time_limit=walk.time_limit)
         least = tight.averages[sweep.column]
         most = free.averages.get(sweep.column, least)
-        return ([least, most] if _room(sweep, most) > _room(sweep, least) else [least]), []
+        return _readable(sweep, least, most), []
     ends = list(sweep.values)
     at = 0 if sweep.sense == "at_most" else 1
     if not tight.found:
@@ -108,9 +88,22 @@ def _ends(walk: Walk, sweep: Sweep) -> tuple[list[float], list[str]]:
     return ends, [warning]
 
 
+def _readable(sweep: Sweep, least: float, most: float) -> list[float]:
+    """Both ends of the attainable range with few digits, a little looser; one where the budget never binds."""
+    if _room(sweep, most) <= _room(sweep, least):
+        return [least]
+    digits, sign = _digits(abs(most - least)), 1.0 if sweep.sense == "at_most" else -1.0
+    rounded = [sign * math.ceil(sign * value * 10.0**digits) / 10.0**digits for value in (least, most)]
+    return [r if _room(sweep, r) >= _room(sweep, v) else v for r, v in zip(rounded, (least, most), strict=True)]
+
+
+def _digits(width: float) -> int:
+    return _DIGITS - math.floor(math.log10(width))
+
+
 def _tightest(walk: Walk, sweep: Sweep) -> Selection:
     """The selection with the least attainable average of the swept column (the largest, for at least)."""
-    term = next(c.term for c in walk.problem.constraints if (c.term.column, c.sense) == (sweep.column, sweep.sense))
+    term = walk.problem.terms[sweep.column]
     goal: Goal = "minimize" if sweep.sense == "at_most" else "maximize"
     alone = replace(_without(walk.problem, sweep), objective=term, goal=goal, columns={})
     return solve_problem(alone, gap=walk.gap, time_limit=walk.time_limit)
@@ -118,7 +111,7 @@ def _tightest(walk: Walk, sweep: Sweep) -> Selection:
 
 def _without(problem: Problem, sweep: Sweep) -> Problem:
     """The problem without the swept budget; the column is still reported."""
-    left = tuple(c for c in problem.constraints if (c.term.column, c.sense) != (sweep.column, sweep.sense))
+    left = tuple(c for c in problem.constraints if not is_of(c, sweep))
     return replace(problem, constraints=left, columns={**problem.columns, sweep.column: problem.terms[sweep.column]})
 
 
@@ -130,22 +123,22 @@ def _room(sweep: Sweep, budget: float) -> float:
 def _samples(walk: Walk, sweep: Sweep) -> list[Sample]:
     """What was found so far, of the relaxation where all points tell it, else of the selections."""
     sign = 1.0 if walk.problem.goal == "minimize" else -1.0
-    found = {budgets[0]: selection for budgets, selection in walk.selections.items() if selection.found}
-    relaxed = [getattr(selection, "lp_bound", None) for selection in found.values()]
-    costs = [s.objective for s in found.values()] if None in relaxed else relaxed
+    found = [point for point in walk.points.values() if point.found]
+    relaxed = all(point.lp_bound is not None for point in found)
     samples = []
-    for (budget, selection), cost in zip(found.items(), costs, strict=True):
-        prices = [b.price for b in selection.budgets if (b.column, b.sense) == (sweep.column, sweep.sense)]
-        slope = None if prices[0] is None else -prices[0]
-        samples.append(Sample(_room(sweep, budget), sign * (cost if cost is not None else math.nan), slope))
+    for point in found:
+        cost, price = point.lp_bound if relaxed else point.objective, point.swept_prices[0]
+        if cost is not None:
+            slope = None if price is None else -price
+            samples.append(Sample(_room(sweep, point.budgets[0]), sign * cost, slope))
     return samples
 
 
 def _tidied(walk: Walk, sweep: Sweep, rooms: list[float]) -> list[float]:
     """Budgets of few digits for these rooms, none of them solved already; the rooms themselves where that fails."""
-    solved = {budgets[0] for budgets in walk.selections}
+    solved = {budgets[0] for budgets in walk.points}
     width = max(solved) - min(solved)
-    digits = _DIGITS - math.floor(math.log10(width)) if width > 0 else 0
+    digits = _digits(width) if width > 0 else 0
     out: list[float] = []
     for room in rooms:
         budget = _room(sweep, room)

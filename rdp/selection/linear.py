@@ -9,12 +9,13 @@ of the image beats or equals in every number that is used are dropped: the optim
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from rdp.selection.problem import BoolArray, Constraint, FloatArray, IntArray, Problem, Term
+from rdp.selection.sums import accurate_sum
 
 MEAN_TOLERANCE = 1e-12
 """A budget is met when it is passed by no more than this part of it: the rounding of a mean in float64, no more."""
@@ -30,7 +31,7 @@ class LinearForm:
     `cost` (N, M) and `coefficients` (K, N, M) are non-negative and 0 where `allowed` (N, M) is false; `budgets` (K,)
     already contain the tolerance of `allowance`, so that no feasible selection is lost. `rows` (K,) says which
     constraint of the problem each is: those that every selection meets are left out. `cuts` are masks (N, M) of
-    which a selection must leave at least one image outside.
+    which a selection must leave at least one image outside. `rooms` (K,) make budgets of the form.
     """
 
     cost: FloatArray
@@ -40,6 +41,7 @@ class LinearForm:
     allowed: BoolArray
     rows: tuple[int, ...]
     cuts: tuple[BoolArray, ...] = ()
+    rooms: tuple[Room, ...] = ()
 
     @property
     def images(self) -> int:
@@ -54,11 +56,15 @@ class LinearForm:
 
     def cost_of(self, choice: IntArray) -> float:
         """Sum of cost over a choice, without the offset."""
-        return math.fsum(self.cost[np.arange(self.images), choice].tolist())
+        return accurate_sum(self.cost[np.arange(self.images), choice])
 
     def with_cut(self, mask: BoolArray) -> LinearForm:
         """The same form with one more cut."""
         return replace(self, cuts=(*self.cuts, mask))
+
+    def for_budgets(self, budgets: Sequence[float]) -> LinearForm:
+        """The same form for other budgets, one for each row, as at most."""
+        return replace(self, budgets=np.array([r.of(b) for r, b in zip(self.rooms, budgets, strict=True)]), cuts=())
 
     def with_budgets(self, budgets: FloatArray) -> LinearForm:
         """The same form with other (tighter) budgets."""
@@ -78,25 +84,32 @@ def allowance(budget: float, picked: FloatArray, weights: FloatArray) -> float:
     The mean of the absolute values counts where values of both signs cancel; otherwise it is the budget itself that
     counts, as the mean is near it whenever this matters.
     """
-    size = math.fsum((weights * np.abs(picked)).tolist()) / math.fsum(weights.tolist())
+    size = accurate_sum(weights * np.abs(picked)) / accurate_sum(weights)
     return MEAN_TOLERANCE * max(abs(budget), size)
 
 
-def linear_form(problem: Problem) -> LinearForm:
-    """The canonical form; every image must have an allowed point."""
+def linear_form(problem: Problem, *, every_row: bool = False) -> LinearForm:
+    """The canonical form; every image must have an allowed point.
+
+    Constraints that every selection meets are left out, unless `every_row` is set, for other budgets to come
+    (`LinearForm.for_budgets`).
+    """
     allowed = problem.allowed
     objective = problem.objective.values if problem.goal == "minimize" else -problem.objective.values
     sides = [signed(constraint) for constraint in problem.constraints]
-    kept = allowed & ~dominated(np.stack([objective, *(values for values, _ in sides)]), allowed)
+    # The constraints of many groups share a column, which says the same about which cell is better.
+    columns = {(id(c.term.values), c.sense): side[0] for c, side in zip(problem.constraints, sides, strict=True)}
+    kept = allowed & ~dominated(np.stack([objective, *columns.values()]), allowed)
     cost, offset = _folded(objective, problem.objective, kept)
-    coefficients, budgets, rows = [], [], []
+    coefficients, budgets, rows, rooms = [], [], [], []
     for k, (constraint, (values, budget)) in enumerate(zip(problem.constraints, sides, strict=True)):
         folded, least = _folded(values, constraint.term, kept)
-        room = budget + _largest_allowance(budget, values, constraint.term, allowed) - least
-        if room < folded.max(axis=1).sum():
+        room = _room(constraint, values, allowed, least)
+        if every_row or room.of(budget) < folded.max(axis=1).sum():
             coefficients.append(folded)
-            budgets.append(room)
+            budgets.append(room.of(budget))
             rows.append(k)
+            rooms.append(room)
     return LinearForm(
         cost=cost,
         offset=offset,
@@ -104,25 +117,39 @@ def linear_form(problem: Problem) -> LinearForm:
         budgets=np.array(budgets),
         allowed=kept,
         rows=tuple(rows),
+        rooms=tuple(rooms),
     )
 
 
 def _folded(values: FloatArray, term: Term, kept: BoolArray) -> tuple[FloatArray, float]:
     """Values times weight over total weight, less each image's least, which is summed: (N, M) and the sum."""
-    share = term.weights / math.fsum(term.weights.tolist())
+    share = term.weights / accurate_sum(term.weights)
     least = np.where(kept, values, np.inf).min(axis=1)
     folded = np.where(kept, (values - least[:, None]) * share[:, None], 0.0)
-    return folded, math.fsum((least * share).tolist())
+    return folded, accurate_sum(least * share)
 
 
-def _largest_allowance(budget: float, values: FloatArray, term: Term, allowed: BoolArray) -> float:
-    """A tolerance not below that of `allowance` for any selection near the budget, with room for our own rounding."""
-    inside = values[allowed]
+@dataclass(frozen=True)
+class Room:
+    """What turns a budget (as at most) into that of the form: the sum of least values that was taken off, and what the
+    tolerance depends on, the mean of the largest absolute values, and whether values have both signs."""
+
+    least: float
+    mean: float
+    mixed: bool
+
+    def of(self, budget: float) -> float:
+        """The form's budget, with a tolerance not below that of `allowance` for any selection near the budget, and
+        with room for our own rounding."""
+        size = max(abs(budget), self.mean) if self.mixed else abs(budget)
+        return budget + 1.01 * MEAN_TOLERANCE * size + ROUNDING * self.mean - self.least
+
+
+def _room(constraint: Constraint, values: FloatArray, allowed: BoolArray, least: float) -> Room:
+    inside, weights = values[allowed], constraint.term.weights
     largest = np.where(allowed, np.abs(values), 0.0).max(axis=1)
-    mean = float((term.weights * largest).sum() / term.weights.sum())
-    mixed = bool((inside < 0).any() and (inside > 0).any())
-    size = max(abs(budget), mean) if mixed else abs(budget)
-    return 1.01 * MEAN_TOLERANCE * size + ROUNDING * mean
+    mean = float((weights * largest).sum() / weights.sum())
+    return Room(least, mean, bool((inside < 0).any() and (inside > 0).any()))
 
 
 def dominated(values: FloatArray, allowed: BoolArray) -> BoolArray:

@@ -244,7 +244,7 @@ class Master:
 
 
 def image_classes(form: LinearForm) -> IntArray:
-    """For every image the number of its class: images that the same rows concern. One class where there are no groups."""
+    """For every image the number of its class: images that the same rows concern. Without groups all are one."""
     if len(form.budgets) <= 1:
         return np.zeros(form.images, dtype=np.int64)
     concerned = np.array([values.any(axis=1) for values in form.coefficients])

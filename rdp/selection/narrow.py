@@ -1,4 +1,4 @@
-"""What a box of prices leaves open: cells that no prices in it prefer are dropped, and images with one cell are settled.
+"""What a box of prices leaves open: cells that no prices in it prefer fall, and images with one cell are settled.
 
 For prices within `radius` of `centre`, cell j of an image is never less than cell j* when
 

@@ -19,20 +19,17 @@ from rdp.selection.approach import approach
 from rdp.selection.check import CheckedAnswer, excess_of
 from rdp.selection.explanation import Nearest, NewBudget, exact, safe
 from rdp.selection.linear import allowance
-from rdp.selection.phase_one import PhaseOne, find_prices
+from rdp.selection.phase_one import CLOSE, PhaseOne, find_prices
 from rdp.selection.problem import Constraint, FloatArray, IntArray, Problem, Term
 from rdp.selection.status import Status
 
 Solve = Callable[[Problem], CheckedAnswer]
-DIGITS = 1e-6
-"""A relaxation is known when it is to this part of the budgets: what six digits show; a small one to `FRACTION`."""
-FRACTION = 1e-3
 SMALL_CELLS, SMALL_DIGITS = 400, 1e-8
-"""Of so few cells everything is known."""
-MOST_CELLS = 20_000
-"""In larger tables what lies between the bounds is far below six digits, and takes long to close."""
-WIDE = 1e-4
-"""It is closed there all the same when it is more than this part."""
+"""Of so few cells the relaxation is known to this part of the budgets."""
+FRACTION = 1e-3
+"""Of more, to this part of itself. The selections found are nearly always the best; to prove more takes long."""
+NARROWED_CELLS = 1_000_000
+"""In larger tables budgets that need less of a relaxation are written as the selection found meets them."""
 PROBES = 60
 LESS = 0.99
 """A constraint that needs less than this part of the relaxation is relaxed by less."""
@@ -42,12 +39,13 @@ LESS = 0.99
 class Relaxed:
     """What is known of the smallest relaxation: `prices` (K,), the dual `bound`, and `nearest` if one was found.
 
-    `notes` say what kept it from being proven.
+    `mixtures`: with mixtures of points the budgets could be met. `notes` say what kept `nearest` from being proven.
     """
 
     phase: PhaseOne
     prices: FloatArray
     bound: float
+    mixtures: bool
     nearest: Nearest | None
     notes: tuple[str, ...] = ()
 
@@ -60,16 +58,17 @@ def nearest_budgets(problem: Problem, solve: Solve, ends: float) -> Relaxed:
     """
     phase = PhaseOne.of(problem)
     found = find_prices(phase, ends)
+    mixtures = found.bound <= 0 and found.above <= 2 * CLOSE
     search = _Search(problem, phase, found.prices, solve, ends, max(found.bound, 0.0))
     if problem.max_points is None:
         search.take(approach(phase, found, enough=found.bound + SMALL_DIGITS, ends=ends))
     else:
         search.start()
     if search.choice is None:
-        return Relaxed(phase, found.prices, found.bound, None, tuple(search.notes))
+        return Relaxed(phase, found.prices, found.bound, mixtures, None, tuple(search.notes))
     search.close()
     search.narrow()
-    return Relaxed(phase, found.prices, found.bound, search.nearest(), tuple(search.notes))
+    return Relaxed(phase, found.prices, found.bound, mixtures, search.nearest(), tuple(search.notes))
 
 
 class _Search:
@@ -106,11 +105,9 @@ class _Search:
 
     def close(self) -> None:
         """Bring the bounds together as far as is worth it: first just below the last selection, then half way."""
-        tolerance = self.tolerance
-        large = self.problem.allowed.size > MOST_CELLS
         edge = True
         for _ in range(PROBES):
-            if self.upper - self.lower <= (WIDE * self.upper if large else tolerance):
+            if self.upper - self.lower <= self.tolerance:
                 return
             # A selection that is within the rounding of means of the last one is no better one.
             self.step = step = max(self.tolerance, 4 * self._rounding())
@@ -134,7 +131,7 @@ class _Search:
     def narrow(self) -> None:
         """Relax by less what needs less, with the largest relaxation as it is."""
         needy = [k for k, excess in enumerate(self.excesses.tolist()) if 0 < excess < LESS * self.upper]
-        if not needy or self.choice is None or self.problem.allowed.size > 50 * MOST_CELLS:
+        if not needy or self.choice is None or self.problem.allowed.size > NARROWED_CELLS:
             return
         even = np.isin(np.arange(len(self.excesses)), needy) / len(needy)
         answer = self._ask(self._priced(even, self._relaxed(self.upper)))
@@ -149,9 +146,7 @@ class _Search:
     @property
     def tolerance(self) -> float:
         """How near the bounds are to come."""
-        if self.problem.allowed.size <= SMALL_CELLS:
-            return SMALL_DIGITS
-        return min(DIGITS, FRACTION * self.upper)
+        return SMALL_DIGITS if self.problem.allowed.size <= SMALL_CELLS else FRACTION * self.upper
 
     def _ask(self, problem: Problem) -> CheckedAnswer | None:
         if perf_counter() >= self.ends:

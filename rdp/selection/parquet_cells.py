@@ -11,7 +11,8 @@ import numpy as np
 
 from rdp.errors import TableError
 from rdp.selection.blocks import BLOCK_CELLS
-from rdp.selection.parquet_layout import Layout, Scan, failed_rows
+from rdp.selection.parquet_keys import failed_rows
+from rdp.selection.parquet_layout import Layout, Scan
 from rdp.selection.parquet_rows import Rows, RowTable, ahead, numbers, plain_text
 from rdp.selection.problem import BoolArray, FloatArray, IntArray
 
@@ -47,8 +48,10 @@ class CellReader(ABC):
     images: int
 
     @abstractmethod
-    def cells(self, columns: Sequence[str], first: int = 0, last: int | None = None, names: bool = False) -> Iterator[Cells]:
-        """The cells of images `first` to `last` in order, about `BLOCK_CELLS` at a time, in the same portions each time."""
+    def cells(
+        self, columns: Sequence[str], first: int = 0, last: int | None = None, names: bool = False
+    ) -> Iterator[Cells]:
+        """The cells of images `first` to `last` in order, in portions of about `BLOCK_CELLS`."""
 
     @abstractmethod
     def cheap_starts(self) -> list[int]:
@@ -98,7 +101,9 @@ class DirectReader(CellReader):
         """See `CellReader`."""
         return sum(table.nbytes for table in self._tables)
 
-    def cells(self, columns: Sequence[str], first: int = 0, last: int | None = None, names: bool = False) -> Iterator[Cells]:
+    def cells(
+        self, columns: Sequence[str], first: int = 0, last: int | None = None, names: bool = False
+    ) -> Iterator[Cells]:
         """See `CellReader`."""
         last = self.images if last is None else min(last, self.images)
         feeds = self._feeds(columns, first, last, names)
@@ -124,9 +129,7 @@ class DirectReader(CellReader):
             feeds.append(_Feed(table, layout, self._scan, own, (first, last), self._rows))
         return feeds
 
-    def _portion_of(
-        self, feeds: Sequence[_Feed], first: int, last: int, columns: Sequence[str], names: bool
-    ) -> Cells:
+    def _portion_of(self, feeds: Sequence[_Feed], first: int, last: int, columns: Sequence[str], names: bool) -> Cells:
         values: dict[str, FloatArray] = {}
         there: dict[str, BoolArray | None] = {}
         known = failed = flags = None
@@ -236,7 +239,9 @@ def _joined(pieces: Sequence[_Portion]) -> _Portion:
 class _Grid:
     """Where the rows of a portion belong among (B, M) cells."""
 
-    def __init__(self, shape: tuple[int, int], columns: IntArray | None, flat: IntArray | None, heads: IntArray) -> None:
+    def __init__(
+        self, shape: tuple[int, int], columns: IntArray | None, flat: IntArray | None, heads: IntArray
+    ) -> None:
         self.shape = shape
         self.heads = heads
         self._columns = columns
@@ -262,10 +267,10 @@ class _Grid:
             mask = np.zeros(self.shape, np.bool_)
             mask[:, self._columns[self._columns >= 0]] = True
             return mask
-        mask = np.zeros(self.shape[0] * self.shape[1], np.bool_)
+        cells = np.zeros(self.shape[0] * self.shape[1], np.bool_)
         flat = self._flat if self._flat is not None else np.zeros(0, np.int64)
-        mask[flat[flat >= 0]] = True
-        return None if mask.all() else mask.reshape(self.shape)
+        cells[flat[flat >= 0]] = True
+        return None if cells.all() else cells.reshape(self.shape)
 
     def placed(self, array: Any, nothing: float) -> Any:
         """The values of rows as (B, M), `nothing` where there is no row."""

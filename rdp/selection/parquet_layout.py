@@ -15,43 +15,24 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from rdp.errors import TableError
+from rdp.selection.parquet_keys import (
+    MOST_POINTS,
+    PointNames,
+    encoded,
+    failed_rows,
+    has_empty,
+    image_heads,
+    refuse_empty,
+)
 from rdp.selection.parquet_rows import Rows, RowTable, ahead, plain_text
-from rdp.selection.problem import BoolArray, IntArray
+from rdp.selection.problem import IntArray
 from rdp.selection.text_hashes import Hashes, pair_hashes
-from rdp.tables import FAILED, OK
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-MOST_POINTS = 65_535
 KEYS = ("dataset", "image", "point")
 Counts = npt.NDArray[np.unsignedinteger]
-
-
-class PointNames:
-    """Numbers of point names, in order of appearance; the tables of a run share them."""
-
-    def __init__(self) -> None:
-        self.names: list[str] = []
-        self._number: dict[str, int] = {}
-
-    def codes(self, rows: Rows, source: str) -> IntArray:
-        """The number of each row's point. Raises `TableError` for an empty name and for too many."""
-        encoded = _encoded(rows, "point", source)
-        numbers = np.array([self._of(name) for name in encoded.dictionary.to_pylist()], dtype=np.int64)
-        codes = encoded.indices.to_numpy(zero_copy_only=False)
-        if "" in self._number:
-            _refuse_empty("point", rows.first + int((numbers[codes] == self._number[""]).argmax()), source)
-        if len(self.names) > MOST_POINTS:
-            raise TableError(f"{source} has more than {MOST_POINTS} points: is `point` the right column?")
-        return np.asarray(numbers[codes])
-
-    def _of(self, name: str) -> int:
-        number = self._number.setdefault(name, len(self.names))
-        if number == len(self.names):
-            self.names.append(name)
-        return number
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,17 +181,17 @@ class _Walk:
             self.scan.failed |= bool(failed_rows(rows, source).any())
         image = plain_text(rows.columns["image"])
         if image.null_count:
-            _refuse_empty("image", rows.first + int(image.is_null().index(True).as_py()), source)
-        dataset = _encoded(rows, "dataset", source)
+            refuse_empty("image", rows.first + int(image.is_null().index(True).as_py()), source)
+        dataset = encoded(rows, "dataset", source)
         begins, heads = image_heads(image, dataset, self._last)
         names = image.take(heads)
-        if len(names) and "" in (names[0].as_py(), names[-1].as_py()) or _has_empty(names):
+        if has_empty(names):
             where = int(np.flatnonzero(begins)[int(names.index("").as_py())])
-            _refuse_empty("image", rows.first + where, source)
+            refuse_empty("image", rows.first + where, source)
         datasets = dataset.take(heads).cast("string")
-        if _has_empty(datasets):
+        if has_empty(datasets):
             where = int(np.flatnonzero(begins)[int(datasets.index("").as_py())])
-            _refuse_empty("dataset", rows.first + where, source)
+            refuse_empty("dataset", rows.first + where, source)
         if self.main:
             known = set(self.scan.datasets)
             self.scan.datasets += [name for name in datasets.unique().to_pylist() if name not in known]
@@ -257,69 +238,3 @@ class _Walk:
             return Layout(self._regular, pattern, None)
         counts = np.concatenate(self._counts)
         return Layout(len(counts), pattern, counts)
-
-
-def image_heads(image: pa.Array, dataset: pa.Array, last: tuple[str, str] | None) -> tuple[BoolArray, pa.Array]:
-    """Which rows begin another image than the row before, as a mask and as an array of positions.
-
-    `image` are plain strings, `dataset` is dictionary-encoded, `last` the (dataset, image) of the row before.
-    """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    begins = np.empty(len(image), dtype=np.bool_)
-    begins[0] = last is None or last != (dataset[0].as_py(), image[0].as_py())
-    begins[1:] = pc.not_equal(image[1:], image[:-1]).to_numpy(zero_copy_only=False)
-    if len(dataset.dictionary) > 1:
-        codes = dataset.indices.to_numpy(zero_copy_only=False)
-        begins[1:] |= codes[1:] != codes[:-1]
-    return begins, pa.array(np.flatnonzero(begins))
-
-
-def failed_rows(rows: Rows, source: str) -> BoolArray:
-    """Which rows (n,) say that they failed; raises `TableError` for a status that is neither ok nor failed."""
-    encoded = rows.columns["status"]
-    if encoded.null_count == 0 and encoded.type != "string":
-        names = encoded.dictionary.to_pylist()
-        if names == [OK]:
-            return np.zeros(rows.count, dtype=np.bool_)
-    import pyarrow.compute as pc
-
-    texts = plain_text(encoded)
-    known = pc.is_in(texts, value_set=_texts([OK, FAILED])).to_numpy(zero_copy_only=False)
-    if not known.all():
-        row = int(np.argmin(known))
-        raise TableError(
-            f"{source}, row {rows.first + row + 1}: status {texts[row].as_py()!r} is neither {OK!r} nor {FAILED!r}"
-        )
-    return np.asarray(pc.equal(texts, FAILED).to_numpy(zero_copy_only=False), dtype=np.bool_)
-
-
-def _texts(names: Sequence[str]) -> pa.Array:
-    import pyarrow as pa
-
-    return pa.array(list(names), pa.string())
-
-
-def _encoded(rows: Rows, name: str, source: str) -> pa.Array:
-    """A text column as a dictionary array of strings; raises `TableError` where it is null."""
-    import pyarrow.types as types
-
-    values = rows.columns[name]
-    if values.null_count:
-        _refuse_empty(name, rows.first + int(values.is_null().index(True).as_py()), source)
-    if not types.is_dictionary(values.type):
-        values = plain_text(values).dictionary_encode()
-    elif not types.is_string(values.type.value_type):
-        values = plain_text(values).dictionary_encode()
-    return values
-
-
-def _has_empty(names: pa.Array) -> bool:
-    import pyarrow.compute as pc
-
-    return bool(len(names)) and pc.min(pc.binary_length(names)).as_py() == 0
-
-
-def _refuse_empty(name: str, row: int, source: str) -> None:
-    raise TableError(f"{source}, row {row + 1}: {name!r} is empty")

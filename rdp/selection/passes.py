@@ -33,8 +33,8 @@ class BlockAnswer:
     """What passes over blocks found. `choice` (N,) is None where there is no selection.
 
     `objective` and `bound` are of the minimised average, sign included; `averages` (K,) those of the rows, without
-    their signs. `prices` (K,) are of the budgets, or None; `note` says why. `passes` over all images were made, and
-    `left_open` images were left for the exact part.
+    their signs. `prices` (K,) are of the budgets, or None; `note` says why. `passes` over all images were made,
+    `left_open` images were left for the exact part, and `split` of them were undecided in the relaxation.
     """
 
     status: Status
@@ -47,6 +47,7 @@ class BlockAnswer:
     note: str = ""
     passes: int = 0
     left_open: int = 0
+    split: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -227,6 +228,7 @@ def _solved(source: BlockSource, sifted: Sifted, box: _Box, gap: float, ends: fl
         settled.images,
         note=relaxation.note,
         left_open=len(sifted.images),
+        split=relaxation.split,
     )
     return answer, prices * core.ratio
 

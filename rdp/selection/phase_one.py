@@ -66,10 +66,14 @@ class Part:
 
 @dataclass(frozen=True, eq=False)
 class Prices:
-    """`prices` (K,) with the bound D of them, the `parts` of the relaxation's optimum, and all choices met."""
+    """`prices` (K,) with the bound D of them, the `parts` of the relaxation's optimum, and all choices met.
+
+    D is nowhere more than `above`; infinite when that is not known.
+    """
 
     prices: FloatArray
     bound: float
+    above: float
     parts: tuple[Part, ...]
     choices: tuple[IntArray, ...]
 
@@ -178,7 +182,10 @@ def find_prices(phase: PhaseOne, ends: float) -> Prices:
         value = phase.bound(prices, least)
         if value > bound:
             bound, best = value, prices
-        if count == 1 or perf_counter() > ends:
+        if count == 1:
+            above = value + CLOSE
+            break
+        if perf_counter() > ends:
             break
         if trials:
             prices = trials.pop()
@@ -186,12 +193,13 @@ def find_prices(phase: PhaseOne, ends: float) -> Prices:
         found = planes.highest()
         if found is None:
             break
-        prices, above = found
+        prices, height = found
+        above = min(above, height)
         if above - bound <= CLOSE:
             break
     if count > 1 and planes.weights is None:
         planes.highest()
-    return Prices(best, bound, planes.parts(), tuple(planes.choices))
+    return Prices(best, bound, above, planes.parts(), tuple(planes.choices))
 
 
 def _corners(phase: PhaseOne) -> list[FloatArray]:

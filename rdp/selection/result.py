@@ -19,6 +19,8 @@ from rdp.selection.status import Status
 if TYPE_CHECKING:
     import pandas as pd
 
+    from rdp.selection.explanation import Explanation
+
 DEFAULT_GAP = 1e-9
 """Relative distance from the bound that counts as optimal, unless another is asked for."""
 SMALLEST_OBJECTIVE = 1e-12
@@ -31,7 +33,7 @@ class Budget:
 
     `average` and `slack` (how much room is left, 0 where that is no more than rounding) are None without a selection.
     `price` is what one unit more of room is worth in units of the objective by the linear relaxation, `sentence` says
-    it in words.
+    it in words. `group` names the group of images whose average it is, and is empty where it is that of all.
     """
 
     column: str
@@ -42,6 +44,7 @@ class Budget:
     slack: float | None
     price: float | None
     sentence: str
+    group: str = ""
 
     @property
     def symbol(self) -> str:
@@ -67,7 +70,9 @@ class Selection:
     None. `objective` is the weighted average that was optimised, recomputed from the table; `bound` is what no
     selection can pass (below it for minimize, above it for maximize); None where not known. `averages` maps every
     numeric column to its weighted average over the chosen cells. `allowed_gap` is the relative distance from the bound
-    up to which the status is optimal. `explanation` says why there is no selection.
+    up to which the status is optimal. `lp_bound` is the optimum of the linear relaxation, in which an image may mix its
+    points, and `split_images` the number of images that it leaves undecided between some; None where not known.
+    `explanation` says why there is no selection, `details` as data.
     """
 
     problem: Problem
@@ -82,6 +87,9 @@ class Selection:
     warnings: tuple[str, ...] = ()
     elapsed_s: float = 0.0
     allowed_gap: float = DEFAULT_GAP
+    lp_bound: float | None = None
+    split_images: int | None = None
+    details: Explanation | None = None
 
     @property
     def found(self) -> bool:
@@ -97,9 +105,16 @@ class Selection:
 
     @property
     def prices(self) -> dict[str, float | None]:
-        """Price of every budget by column, or by `column sense` where a column is bounded on both sides."""
-        columns = [budget.column for budget in self.budgets]
-        return {b.column if columns.count(b.column) == 1 else f"{b.column} {b.sense}": b.price for b in self.budgets}
+        """Price of every budget by column, or by `column sense` where a column is bounded on both sides.
+
+        Those of a group's budgets are called `column in group`.
+        """
+        columns = [(budget.column, budget.group) for budget in self.budgets]
+        names = [f"{column} in {group}" if group else column for column, group in columns]
+        return {
+            name if columns.count(column) == 1 else f"{name} {budget.sense}": budget.price
+            for name, column, budget in zip(names, columns, self.budgets, strict=True)
+        }
 
     @property
     def required_choice(self) -> IntArray:
@@ -204,4 +219,5 @@ def make_budget(constraint: Constraint, choice: IntArray | None, price: float | 
         slack=slack,
         price=price,
         sentence=sentence,
+        group=constraint.group,
     )

@@ -1,9 +1,9 @@
 """From the relaxation's mixture of choices to one choice that spends about the same.
 
 The relaxation's optimum is a mixture of a few choices. Where they agree on an image, so does the mixture; the others
-are settled one after the other, each with the choice that brings what is spent so far nearest to what the mixture would
-have spent, so that the error never grows beyond a few images' worth (as in Beck and Fiala 1981). In tables of many equal
-images nearly all can be open; all but the last of them are then dealt out evenly by the golden ratio.
+are settled one after the other, each with the choice that brings what is spent so far nearest to what the mixture
+would have spent, so that the error never grows beyond a few images' worth (as in Beck and Fiala 1981). In tables of
+many equal images nearly all can be open; all but the last of them are then dealt out evenly by the golden ratio.
 """
 
 from __future__ import annotations

@@ -44,14 +44,14 @@ class Deviations:
 
     def halves(self) -> tuple[Deviations, Deviations]:
         """Two parts of about equal numbers of sets: images by their least reduced cost, alternately."""
-        starts = np.flatnonzero(np.r_[True, self.image[1:] != self.image[:-1]]) if len(self.image) else np.zeros(0, int)
+        starts = _starts(self.image)
         if not len(starts):
             nothing = np.zeros(0, dtype=np.int64)
             return self.of(nothing), self.of(nothing)
         least = np.minimum.reduceat(self.reduced, starts)
         # The dearest first: the list stays short until the last images.
         order = np.argsort(-least, kind="stable")
-        ends = np.r_[starts[1:], len(self.image)]
+        ends = np.append(starts[1:], len(self.image))
         sides: tuple[list[IntArray], list[IntArray]] = ([], [])
         for place, number in enumerate(order.tolist()):
             # Taken in the order 1 2 2 1, as teams are, so that no side gets all the better ones.
@@ -96,13 +96,13 @@ def list_states(
     """
     count, rows = len(deviations.image), len(rooms)
     lists = _Lists(rows, len(deviations.outs))
-    starts = np.flatnonzero(np.r_[True, deviations.image[1:] != deviations.image[:-1]]) if count else []
-    stops = np.r_[starts[1:], count] if count else []
-    # What the images from here on, and the other half, can take off each usage, and off the reduced costs.
-    relief, rebate = _relief(other, rows)
-    saved = [_relief(deviations.of(np.arange(a, b)), rows) for a, b in zip(starts, stops, strict=True)]
-    ahead = [relief + sum((s[0] for s in saved[k + 1 :]), np.zeros(rows)) for k in range(len(saved))]
-    cheaper = [rebate + sum(s[1] for s in saved[k + 1 :]) for k in range(len(saved))]
+    starts = _starts(deviations.image)
+    stops = np.append(starts[1:], count) if count else starts
+    # What the images still to come, and the other half, can take off each usage, and off the reduced costs.
+    relief, rebate = _relief(other)
+    own_relief, own_rebate = _relief(deviations)
+    ahead = relief.sum(axis=1)[:, None] + _still_to_come(own_relief)
+    cheaper = (rebate.sum() + _still_to_come(own_rebate)).tolist()
     for place, (start, stop) in enumerate(zip(starts, stops, strict=True)):
         if perf_counter() > ends:
             raise TooManyError("the exact search did not end within the time limit")
@@ -111,7 +111,7 @@ def list_states(
             reduced = lists.reduced[:known] + deviations.reduced[change]
             usage = lists.usage[:, :known] + deviations.usage[:, change, None]
             fits = reduced <= limit + cheaper[place]
-            fits &= (usage <= (rooms + ahead[place])[:, None]).all(axis=0)
+            fits &= (usage <= (rooms + ahead[:, place])[:, None]).all(axis=0)
             kept = np.flatnonzero(fits)
             if lists.count + len(kept) > most:
                 raise TooManyError("too many selections are nearly as good")
@@ -135,14 +135,25 @@ def list_states(
     )
 
 
-def _relief(deviations: Deviations, rows: int) -> tuple[FloatArray, float]:
-    """The most that changes of all these images take off each usage (K,), and off the reduced costs; 0 or more."""
-    if not len(deviations.image):
-        return np.zeros(rows), 0.0
-    starts = np.flatnonzero(np.r_[True, deviations.image[1:] != deviations.image[:-1]])
-    least = np.minimum.reduceat(deviations.usage, starts, axis=1) if rows else np.zeros((0, len(starts)))
-    cheapest = np.minimum.reduceat(deviations.reduced, starts)
-    return -np.minimum(least, 0.0).sum(axis=1), -float(np.minimum(cheapest, 0.0).sum())
+def _starts(images: IntArray) -> IntArray:
+    """Where each image's changes begin."""
+    if not len(images):
+        return np.zeros(0, dtype=np.int64)
+    return np.concatenate([[0], np.flatnonzero(images[1:] != images[:-1]) + 1])
+
+
+def _relief(deviations: Deviations) -> tuple[FloatArray, FloatArray]:
+    """The most that a change of each image takes off each usage (K, I), and off the reduced costs (I,); 0 or more."""
+    starts = _starts(deviations.image)
+    if not len(starts):
+        return np.zeros((len(deviations.usage), 0)), np.zeros(0)
+    least = np.minimum.reduceat(deviations.usage, starts, axis=1)
+    return -np.minimum(least, 0.0), -np.minimum(np.minimum.reduceat(deviations.reduced, starts), 0.0)
+
+
+def _still_to_come(values: FloatArray) -> FloatArray:
+    """The sums of what follows each place of the last axis."""
+    return np.flip(np.cumsum(np.flip(values, axis=-1), axis=-1), axis=-1) - values
 
 
 class _Lists:

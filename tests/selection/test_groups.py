@@ -174,7 +174,7 @@ def test_a_map_must_have_a_group_for_every_image(table: CellTable) -> None:
 def test_a_bare_name_of_several_images_is_refused_in_a_map(table: CellTable) -> None:
     other = table.data.set_column(0, "dataset", pa.array(["kodak"] * len(table)))
     both = CellTable(pa.concat_tables([table.data, other]), "both.csv")
-    names = {name: "x" for name in ("a.png", "b.png", "c.png")}
+    names = dict.fromkeys(("a.png", "b.png", "c.png"), "x")
     with pytest.raises(
         SpecError, match="'a.png' is in several datasets; write it as dataset/name, such as 'kodak/a.png'"
     ):

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rdp.errors import SpecError
-from rdp.selection import Problem, Status
+from rdp.selection import Problem, Status, point_search
 from rdp.selection.check import excess, is_allowed
 from rdp.selection.point_limit import (
     LimitedAnswer,
@@ -23,7 +23,6 @@ from rdp.selection.point_limit import (
     solve_with_point_limit,
     useful_points,
 )
-from rdp.selection import point_search
 from rdp.selection.point_prices import Worth, make_cells, raise_worth, worth_of
 from rdp.selection.point_search import exchange
 from rdp.selection.solving import solve_problem

@@ -1,0 +1,71 @@
+"""Problems in memory that are too large to copy: solved in passes over their arrays."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from rdp.selection.answering import Deadline
+from rdp.selection.assemble import assembled
+from rdp.selection.blocks import ArraySource
+from rdp.selection.check import excess, is_allowed
+from rdp.selection.linear import MEAN_TOLERANCE
+from rdp.selection.passes import BlockAnswer, solve_blocks
+from rdp.selection.problem import Problem
+from rdp.selection.result import Selection
+
+LARGE = 6_000_000
+"""Numbers in the form beyond which passes over blocks are faster than it, and need much less memory."""
+NAME = "dual in passes"
+TIGHTENINGS = 3
+
+
+def is_large(problem: Problem) -> bool:
+    """Whether the problem is for `solve_large`."""
+    images, points = problem.shape
+    return bool(problem.constraints) and images * points * (1 + len(problem.constraints)) > LARGE
+
+
+def solve_large(problem: Problem, gap: float, deadline: Deadline) -> Selection | None:
+    """The selection that passes find, checked against the table; None where they find none, or not its prices."""
+    ends = math.inf if deadline.limit_s is None else deadline.started + deadline.limit_s
+    bound = -math.inf
+    stated = problem
+    for _ in range(TIGHTENINGS):
+        answer = solve_blocks(ArraySource(stated), gap=gap, ends=ends)
+        if stated is problem:
+            bound = answer.bound
+        if answer.choice is None:
+            return None
+        choice = answer.choice.astype("int64")
+        over = excess(problem, choice)
+        if is_allowed(problem, choice) and max(over, default=0.0) <= 0:
+            return _selection(problem, answer, bound, gap, deadline)
+        stated = _tighter(stated, over)
+    return None
+
+
+def _tighter(problem: Problem, over: list[float]) -> Problem:
+    """Budgets that a selection passed in its last digits, a little narrower."""
+    constraints = []
+    for constraint, by in zip(problem.constraints, over, strict=True):
+        step = 2 * by + MEAN_TOLERANCE * abs(constraint.budget) if by > 0 else 0.0
+        budget = constraint.budget - step if constraint.sense == "at_most" else constraint.budget + step
+        constraints.append(replace(constraint, budget=budget))
+    return replace(problem, constraints=tuple(constraints))
+
+
+def _selection(problem: Problem, answer: BlockAnswer, bound: float, gap: float, deadline: Deadline) -> Selection:
+    prices = [None] * len(problem.constraints) if answer.prices is None else answer.prices.tolist()
+    return assembled(
+        problem,
+        answer.choice.astype("int64") if answer.choice is not None else None,
+        bound=bound,
+        lp_bound=answer.bound,
+        split=answer.split,
+        prices=prices,
+        solver=NAME,
+        gap=gap,
+        elapsed_s=deadline.elapsed_s,
+        notes=(answer.note,) if answer.note else (),
+    )
