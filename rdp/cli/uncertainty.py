@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,11 @@ class Uncertainty:
         """Entries to stand beside those of the selection's document."""
         entries = {"bootstrap": self.bootstrap, "holdout": self.holdout}
         return {name: found.to_dict() for name, found in entries.items() if found is not None}
+
+    def document(self) -> str:
+        """The selection's document with those entries, as JSON text that ends with a line feed."""
+        entries = self.selection.to_dict() | self.to_dict()
+        return json.dumps(entries, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
     def text(self) -> str:
         """For people; empty when nothing was asked for."""

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 SIZE_IN = (4.0, 3.3)
 _VIEW = {"elev": 24.0, "azim": 42.0}
 """From where rate and distortion both rise away from the reader."""
+_MANY = 120
+"""More points than this are drawn smaller."""
 
 
 def surface_figure(surface: Surface) -> Figure:
@@ -25,7 +27,7 @@ def surface_figure(surface: Surface) -> Figure:
 
     figure = Figure(figsize=SIZE_IN)
     FigureCanvasAgg(figure)
-    axis: Any = figure.add_axes((0.09, 0.07, 0.88, 0.95), projection="3d")
+    axis: Any = figure.add_axes((0.09, 0.07, 0.88, 0.95), projection="3d", computed_zorder=False)
     corners = np.array([surface.xs, surface.ys, surface.zs]).T
     if surface.triangles:
         _add_triangles(axis, corners, surface)
@@ -34,12 +36,13 @@ def surface_figure(surface: Surface) -> Figure:
         if shown.any():
             axis.scatter(
                 *corners[shown].T,
-                s=9,
+                s=9 if len(on) <= _MANY else 4,
                 facecolors=face,
                 edgecolors="black",
                 linewidths=0.5,
                 depthshade=False,
                 label=label,
+                zorder=3,
             )
     for name, average in zip("xyz", surface.axes, strict=True):
         getattr(axis, f"set_{name}label")(average.heading, labelpad=-1)
@@ -62,7 +65,9 @@ def _add_triangles(axis: Any, corners: Any, surface: Surface) -> None:
     low, high = float(height.min()), float(height.max())
     shade = (height - low) / (high - low) if high > low else np.zeros(len(height))
     colours = colormaps["viridis_r"](0.1 + 0.8 * shade)
-    axis.add_collection3d(Poly3DCollection(faces, facecolors=colours, edgecolors=GREY, linewidths=0.3, alpha=0.75))
+    axis.add_collection3d(
+        Poly3DCollection(faces, facecolors=colours, edgecolors=GREY, linewidths=0.3, alpha=0.75, zorder=2)
+    )
 
 
 def _limits(values: tuple[float, ...]) -> tuple[float, float]:

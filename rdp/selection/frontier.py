@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rdp.errors import SpecError
+from rdp.selection.backends import AUTO
 from rdp.selection.frontier_grid import MOST_BUDGETS, Sweep, Sweeps, read_sweeps, snake
 from rdp.selection.frontier_point import FrontierPoint, is_of, restated
 from rdp.selection.frontier_problem import swept_problem
 from rdp.selection.frontier_shape import dominated_points, on_lower_hull
 from rdp.selection.frontier_walk import Walk, walk_automatically
 from rdp.selection.problem import Constraint, FloatArray, Problem
+from rdp.selection.solving import _check_options as check_options
 from rdp.selection.statement import Sense, Weighting
 
 if TYPE_CHECKING:
@@ -124,6 +126,7 @@ def frontier(
     started = time.perf_counter()
     if auto is not None and (isinstance(auto, bool) or not isinstance(auto, int) or not 2 <= auto <= MOST_BUDGETS):
         raise SpecError(f"auto is a number of points from 2 to {MOST_BUDGETS}, not {auto!r}")
+    check_options(AUTO, gap, time_limit)
     sweeps = read_sweeps(sweep, senses, auto is not None)
     words = {
         "minimize": minimize,

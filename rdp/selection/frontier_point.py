@@ -60,7 +60,7 @@ def make_point(selection: Selection, sweeps: Sequence[Sweep], budgets: tuple[flo
         objective=selection.objective,
         bound=selection.bound,
         gap=selection.gap,
-        lp_bound=getattr(selection, "lp_bound", None),
+        lp_bound=selection.lp_bound,
         averages=dict(selection.averages),
         prices=dict(zip(names, prices, strict=True)),
         slacks=dict(zip(names, slacks, strict=True)) if selection.found else {},

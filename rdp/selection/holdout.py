@@ -18,8 +18,8 @@ from rdp.selection.document import number
 from rdp.selection.explain import explain_images, images_without_point
 from rdp.selection.intervals import require_count
 from rdp.selection.problem import Constraint, IntArray, Problem
+from rdp.selection.resampling import solve_part
 from rdp.selection.result import Selection
-from rdp.selection.solving import solve_problem
 from rdp.selection.splits import Outcome, Split, split_by
 from rdp.selection.statement import Sense
 from rdp.selection.subset import take
@@ -204,7 +204,7 @@ def _remembering(problem: Problem, gap: float) -> Callable[[IntArray], Selection
     def solve(images: IntArray) -> Selection:
         key = images.tobytes()
         if key not in known:
-            known[key] = solve_problem(take(problem, images), gap=gap)
+            known[key] = solve_part(take(problem, images), gap)
         return known[key]
 
     return solve

@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import numpy as np
+
+from rdp.errors import SolverError
 from rdp.selection.answering import Deadline
 from rdp.selection.assemble import assembled
 from rdp.selection.blocks import ArraySource
-from rdp.selection.check import excess, is_allowed
+from rdp.selection.check import is_allowed
 from rdp.selection.linear import MEAN_TOLERANCE
 from rdp.selection.passes import BlockAnswer, solve_blocks
 from rdp.selection.problem import Problem
@@ -37,19 +40,21 @@ def solve_large(problem: Problem, gap: float, deadline: Deadline) -> Selection |
             bound = answer.bound
         if answer.choice is None:
             return None
-        choice = answer.choice.astype("int64")
-        over = excess(problem, choice)
-        if is_allowed(problem, choice) and max(over, default=0.0) <= 0:
-            return _selection(problem, answer, bound, gap, deadline)
-        stated = _tighter(stated, over)
+        if not is_allowed(problem, answer.choice):
+            raise SolverError("a point that is not allowed was chosen: a bug in rdp")
+        selection = _selection(problem, answer, bound, gap, deadline)
+        slacks = [budget.slack or 0.0 for budget in selection.budgets]
+        if min(slacks) >= 0:
+            return selection
+        stated = _tighter(problem, slacks)
     return None
 
 
-def _tighter(problem: Problem, over: list[float]) -> Problem:
+def _tighter(problem: Problem, slacks: list[float]) -> Problem:
     """Budgets that a selection passed in its last digits, a little narrower."""
     constraints = []
-    for constraint, by in zip(problem.constraints, over, strict=True):
-        step = 2 * by + MEAN_TOLERANCE * abs(constraint.budget) if by > 0 else 0.0
+    for constraint, slack in zip(problem.constraints, slacks, strict=True):
+        step = MEAN_TOLERANCE * abs(constraint.budget) - 2 * slack if slack < 0 else 0.0
         budget = constraint.budget - step if constraint.sense == "at_most" else constraint.budget + step
         constraints.append(replace(constraint, budget=budget))
     return replace(problem, constraints=tuple(constraints))
@@ -57,9 +62,11 @@ def _tighter(problem: Problem, over: list[float]) -> Problem:
 
 def _selection(problem: Problem, answer: BlockAnswer, bound: float, gap: float, deadline: Deadline) -> Selection:
     prices = [None] * len(problem.constraints) if answer.prices is None else answer.prices.tolist()
+    if answer.choice is None:
+        raise ValueError("there is no choice")
     return assembled(
         problem,
-        answer.choice.astype("int64") if answer.choice is not None else None,
+        answer.choice.astype(np.int64),
         bound=bound,
         lp_bound=answer.bound,
         split=answer.split,

@@ -64,7 +64,7 @@ class RowTable:
         self.group_starts: IntArray = ends[:-1]
         self.rows = int(ends[-1])
         self.nbytes = 0
-        """Bytes of the column chunks that batches were asked from so far."""
+        """Bytes, as stored, of what was decoded so far."""
 
     def _row_counts(self, path: Path) -> list[int]:
         file = self._open(path, ())
@@ -122,7 +122,7 @@ class RowTable:
         file = self._open(path, self._few[self.files.index(path)])
         theirs = {name: self._theirs.get(name, name) for name in names}
         stored = [name for name in dict.fromkeys(theirs.values()) if name in file.schema_arrow.names]
-        self._count_bytes(file, groups, stored)
+        row_bytes = _row_bytes(file, groups, stored)
         # Without a column of its own, a batch would not even know how many rows it has.
         asked = stored or file.schema_arrow.names[:1]
         try:
@@ -133,19 +133,12 @@ class RowTable:
                     columns = {name: self._column(name, theirs[name], part) for name in names}
                     yield Rows(first + low, part.num_rows, columns)
                 first += batch.num_rows
+                self.nbytes += round(row_bytes * batch.num_rows)
                 if first >= stop:
                     return
         except (pa.ArrowInvalid, OSError) as error:
             kind = RunFolderError if self.run else TableError
             raise kind(f"cannot read {path}: {error}") from error
-
-    def _count_bytes(self, file: pq.ParquetFile, groups: Sequence[int], stored: Sequence[str]) -> None:
-        for group in groups:
-            metadata = file.metadata.row_group(group)
-            for number in range(metadata.num_columns):
-                column = metadata.column(number)
-                if column.path_in_schema.partition(".")[0] in stored:
-                    self.nbytes += column.total_compressed_size
 
     def _column(self, name: str, theirs: str, batch: pa.RecordBatch) -> pa.Array:
         import pyarrow as pa
@@ -156,6 +149,19 @@ class RowTable:
         if name in DEFAULTS:
             return pa.DictionaryArray.from_arrays(np.zeros(batch.num_rows, np.int32), pa.array([DEFAULTS[name]]))
         return pa.nulls(batch.num_rows, self.schema.field(name).type)
+
+
+def _row_bytes(file: pq.ParquetFile, groups: Sequence[int], stored: Sequence[str]) -> float:
+    """What a row of some columns takes as stored, on average over some row groups."""
+    nbytes = rows = 0
+    for group in groups:
+        metadata = file.metadata.row_group(group)
+        rows += metadata.num_rows
+        for number in range(metadata.num_columns):
+            column = metadata.column(number)
+            if column.path_in_schema.partition(".")[0] in stored:
+                nbytes += column.total_compressed_size
+    return nbytes / max(rows, 1)
 
 
 def open_tables(path: Path, columns: Mapping[str, str] | None, needed: Sequence[str]) -> list[RowTable]:

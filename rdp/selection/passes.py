@@ -132,7 +132,7 @@ def _spread(dual: Dual, core: Core, relaxation: Relaxation) -> FloatArray:
         axis=1
     )
     spread = np.zeros(len(form.budgets))
-    for k, values in enumerate(form.coefficients):
+    for k in range(len(form.budgets)):
         error = SAFETY * float(core.raw[k][rows, choice].std()) * math.sqrt(form.images)
         moved = np.zeros(len(form.budgets))
         for sign in (1.0, -1.0):
@@ -207,7 +207,7 @@ def _solved(source: BlockSource, sifted: Sifted, box: _Box, gap: float, ends: fl
     error = core.error + 8 * EPS * float(prices @ settled_size[1:])
     bound = form.offset + relaxation.bound - error
     gap_abs = max(gap * abs(bound) - error, 0.0)
-    raw, best = solve_form(form, relaxation, dual, gap_abs, ends, exact=False)
+    _, best = solve_form(form, relaxation, dual, gap_abs, ends, exact=False)
     choice = None
     objective, averages = math.nan, np.full(len(source.rows), math.nan)
     status = Status.UNKNOWN

@@ -7,6 +7,7 @@ does not depend on the order of a table's rows. `rdp.selection.builder` makes pr
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -17,6 +18,7 @@ import numpy.typing as npt
 from rdp.errors import SpecError, TableError, suggest
 from rdp.selection.groups import groups_of_map, make_constraints
 from rdp.selection.index_cost import IndexCost, charge, index_cost
+from rdp.selection.names import Numbered
 from rdp.selection.statement import Statement, Weighting
 from rdp.selection.terms import (
     BoolArray,
@@ -55,9 +57,9 @@ class Problem:
     that the values of `bpp` and `nbytes` include, None where they do not.
     """
 
-    datasets: tuple[str, ...]
-    images: tuple[str, ...]
-    points: tuple[str, ...]
+    datasets: Sequence[str]
+    images: Sequence[str]
+    points: Sequence[str]
     present: BoolArray
     allowed: BoolArray
     objective: Term
@@ -137,7 +139,7 @@ class Problem:
         mask = _allowed_mask(allowed, shape)
         for name in statement.used_columns:
             _refuse_non_finite(name, arrays[name], mask, image_names, point_names)
-        if not mask.any(axis=1).all():
+        if allowed is not None and not mask.any(axis=1).all():
             raise TableError(f"no point is allowed for {image_names[int(np.argmin(mask.any(axis=1)))]!r}")
         area = _pixel_weights(pixels, shape[0], statement)
         cost = None
@@ -236,10 +238,12 @@ def _allowed_mask(allowed: npt.ArrayLike | None, shape: tuple[int, int]) -> Bool
     return mask
 
 
-def _names(given: Sequence[str] | None, kind: str, count: int) -> tuple[str, ...]:
-    if isinstance(given, str) or not (given is None or isinstance(given, Iterable)):
+def _names(given: Sequence[str] | None, kind: str, count: int) -> Sequence[str]:
+    if given is None:
+        return Numbered(kind, count)
+    if isinstance(given, str) or not isinstance(given, Iterable):
         raise TableError(f"{kind}s must be a list of {count} names, not {given!r}")
-    names = tuple(f"{kind} {k}" for k in range(count)) if given is None else tuple(given)
+    names = tuple(given)
     if not all(isinstance(name, str) for name in names):
         raise TableError(
             f"{kind}s must be a list of texts; {next(n for n in names if not isinstance(n, str))!r} is none"
@@ -252,6 +256,9 @@ def _names(given: Sequence[str] | None, kind: str, count: int) -> tuple[str, ...
 def _refuse_non_finite(
     name: str, values: FloatArray, mask: BoolArray, images: Sequence[str], points: Sequence[str]
 ) -> None:
+    # One pass without a copy: where the largest and the least are finite, so is everything between.
+    if math.isfinite(float(values.max())) and math.isfinite(float(values.min())):
+        return
     wrong = np.argwhere(mask & ~np.isfinite(values))
     if len(wrong):
         i, j = wrong[0]

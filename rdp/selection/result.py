@@ -12,7 +12,7 @@ import numpy as np
 
 from rdp.errors import InfeasibleError, NoSelectionError
 from rdp.selection.linear import allowance
-from rdp.selection.problem import Constraint, IntArray, Problem
+from rdp.selection.problem import Constraint, FloatArray, IntArray, Problem, weighted_mean
 from rdp.selection.statement import Sense, Weighting
 from rdp.selection.status import Status
 
@@ -143,7 +143,7 @@ class Selection:
         if term is None or self.choice is None:
             return None
         picked = term.picked(self.choice)
-        return int(8 * picked.sum()) if np.isfinite(picked).all() else None
+        return round(8 * picked.sum()) if np.isfinite(picked).all() else None
 
     def summary(self) -> pd.DataFrame:
         """One row a column: its role, average, and for bounded ones budget, slack and price."""
@@ -201,14 +201,20 @@ def _summary_row(selection: Selection, name: str, budget: Budget | None) -> dict
     }
 
 
-def make_budget(constraint: Constraint, choice: IntArray | None, price: float | None, sentence: str) -> Budget:
-    """The record of one constraint at a choice."""
-    average = None if choice is None else constraint.term.average(choice)
-    slack = None
-    if average is not None:
+def make_budget(
+    constraint: Constraint,
+    choice: IntArray | None,
+    price: float | None,
+    sentence: str,
+    picked: FloatArray | None = None,
+) -> Budget:
+    """The record of one constraint at a choice; `picked` (N,) are the values of its column there, if known."""
+    average = slack = None
+    if choice is not None:
+        values = constraint.term.picked(choice) if picked is None else picked
+        average = weighted_mean(values, constraint.term.weights)
         slack = constraint.budget - average if constraint.sense == "at_most" else average - constraint.budget
-        term = constraint.term
-        if choice is not None and abs(slack) <= allowance(constraint.budget, term.picked(choice), term.weights):
+        if abs(slack) <= allowance(constraint.budget, values, constraint.term.weights):
             slack = 0.0  # the rounding of a mean
     return Budget(
         column=constraint.term.column,

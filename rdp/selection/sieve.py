@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rdp.selection.blocks import Block, BlockSource, Row, collected, in_parallel
+from rdp.selection.blocks import Block, BlockSource, Row, in_parallel
 from rdp.selection.narrow import packed
 from rdp.selection.problem import BoolArray, FloatArray, IntArray
 
@@ -82,16 +82,32 @@ def sift(
         return _sieve(block, quantities, centre, radius, dtype, scratch)
 
     parts = list(in_parallel(work, iter(blocks) if blocks is not None else source.blocks(), threads))
-    width = max((part.points.shape[1] for part in parts), default=1)
-    opened = [part.padded(width) for part in parts]
+    width = max(part.points.shape[1] for part in parts)
+    columns = range(len(parts[0].block.columns))
+    block = Block(
+        first=0,
+        columns=tuple(_stacked([part.block.columns[c] for part in parts], width) for c in columns),
+        weights=tuple(np.concatenate(some) for some in zip(*(part.block.weights for part in parts), strict=True)),
+        allowed=_stacked([part.keep for part in parts], width),
+    )
     return Sifted(
         base=np.concatenate([part.base for part in parts]),
         settled=Sums.of([part.settled for part in parts]),
         images=np.concatenate([part.images for part in parts]),
-        points=np.concatenate([part.points for part in opened]),
-        block=collected([part.block for part in opened]),
+        points=_stacked([part.points for part in parts], width),
+        block=block,
         largest=np.max([part.largest for part in parts], axis=0),
     )
+
+
+def _stacked(parts: Sequence[np.ndarray], width: int) -> np.ndarray:
+    """Arrays (n, m) under each other, filled up with zeros to one width."""
+    out = np.zeros((sum(len(part) for part in parts), width), dtype=parts[0].dtype)
+    start = 0
+    for part in parts:
+        out[start : start + len(part), : part.shape[1]] = part
+        start += len(part)
+    return out
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,19 +118,9 @@ class _Sieved:
     settled: Sums
     images: IntArray
     points: IntArray
+    keep: BoolArray
     block: Block
     largest: FloatArray
-
-    def padded(self, width: int) -> _Sieved:
-        """With so many cells an image: those that are added are not allowed."""
-        more = width - self.points.shape[1]
-        if not more:
-            return self
-        pad = ((0, 0), (0, more))
-        columns = tuple(np.pad(values, pad) for values in self.block.columns)
-        allowed = None if self.block.allowed is None else np.pad(self.block.allowed, pad)
-        block = Block(self.block.first, columns, self.block.weights, allowed)
-        return _Sieved(self.base, self.settled, self.images, np.pad(self.points, pad), block, self.largest)
 
 
 def _sieve(
@@ -148,12 +154,12 @@ def _sieve(
     open_ = np.flatnonzero(np.bincount(place // shape[1], minlength=shape[0]) > 1)
     points, allowed = packed(keep[open_])
     columns = tuple(np.take_along_axis(values[open_], points, axis=1) for values in block.columns)
-    inner = Block(block.first, columns, tuple(weights[open_] for weights in block.weights), allowed)
+    inner = Block(block.first, columns, tuple(weights[open_] for weights in block.weights))
     settled = np.ones(shape[0], dtype=np.bool_)
     settled[open_] = False
     sums = _sums(block, quantities, picked, settled)
     largest = np.array([_mixed_size(block, quantity) for quantity in quantities])
-    return _Sieved(base.astype(dtype), sums, open_ + block.first, points.astype(dtype), inner, largest)
+    return _Sieved(base.astype(dtype), sums, open_ + block.first, points.astype(dtype), allowed, inner, largest)
 
 
 def _price(block: Block, quantities: Sequence[Row], prices: FloatArray, out: FloatArray, spare: FloatArray) -> None:

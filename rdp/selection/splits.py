@@ -23,8 +23,8 @@ import numpy as np
 from rdp.selection.baselines import best_single_point
 from rdp.selection.linear import allowance, signed
 from rdp.selection.problem import BoolArray, FloatArray, IntArray, Problem
+from rdp.selection.resampling import solve_part
 from rdp.selection.result import Selection
-from rdp.selection.solving import solve_problem
 from rdp.selection.subset import fixed_images, kept_constraints, take
 
 
@@ -120,7 +120,7 @@ Solve = Callable[[IntArray], Selection]
 
 def hold_out(problem: Problem, chosen_on: IntArray, reported_on: IntArray, *, gap: float = 1e-6) -> Split:
     """Choose prices on some images of a problem and report on others: one split of `rdp.selection.holdout.holdout`."""
-    return split_by(problem, chosen_on, reported_on, lambda images: solve_problem(take(problem, images), gap=gap))
+    return split_by(problem, chosen_on, reported_on, lambda images: solve_part(take(problem, images), gap))
 
 
 def split_by(problem: Problem, chosen_on: IntArray, reported_on: IntArray, solve: Solve) -> Split:

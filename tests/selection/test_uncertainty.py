@@ -1,27 +1,21 @@
-"""The bootstrap over images and the holdout of prices, against plain loops, known distributions and duality."""
+"""The bootstrap over images, against plain loops, scipy and known distributions; what the command line shows."""
 
 from __future__ import annotations
 
 import json
 import math
-from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
+from rdp.cli.uncertainty import measure, read_options
 from rdp.errors import InfeasibleError, SpecError
-from rdp.selection import Problem, build_problem, solve_problem
+from rdp.selection import Problem, solve_problem
 from rdp.selection.baselines import best_single_point, fair_mixture
-from rdp.selection.holdout import Moments, holdout
 from rdp.selection.intervals import Interval, bca_interval, percentile_interval
 from rdp.selection.resampling import Kept, count_slopes, leave_one_out, resample
-from rdp.selection.splits import hold_out
-from rdp.selection.subset import fixed_images, kept_constraints, take
 from rdp.selection.uncertainty import bootstrap
-from rdp.tables import CellTable
 
 
 def draw(seed: Any, images: int) -> dict[str, np.ndarray]:
@@ -37,91 +31,6 @@ def draw(seed: Any, images: int) -> dict[str, np.ndarray]:
 def stated(arrays: dict[str, np.ndarray], **words: Any) -> Problem:
     given = {"minimize": "mse", "at_most": {"bpp": 0.4}} | words
     return Problem.from_arrays(arrays, **given)
-
-
-# --- parts of a problem ---
-
-
-def test_every_field_of_a_problem_is_known_to_be_of_images_or_not() -> None:
-    """A new field must be looked at: `take` cuts what has one entry an image."""
-    of_images = {"datasets", "images", "present", "allowed", "objective", "constraints", "image_bounds", "columns"}
-    of_images |= {"statement", "choosable", "index_cost"}
-    of_all = {"points", "goal", "source", "warnings", "max_points"}
-    assert {one.name for one in fields(Problem)} == of_images | of_all
-
-
-def test_a_part_has_the_cells_weights_and_bounds_of_its_images(table: CellTable) -> None:
-    whole = build_problem(
-        table,
-        minimize="mse",
-        at_most={"bpp": 0.4},
-        weights={"bpp": "pixels"},
-        each_at_most={"mse": 100},
-        fix={"a.png": "webp:quality=5"},
-        forbid=[("c.png", "avif:quality=50")],
-        group_at_most={"bpp": 0.9},
-    )
-    part = take(whole, np.array([2, 0, 2, 0, 2]))
-    assert part.images == ("c.png", "a.png", "c.png (2)", "a.png (2)", "c.png (3)")
-    assert part.datasets == ("photos",) * 5
-    rows = [2, 0, 2, 0, 2]
-    for name, term in whole.terms.items():
-        assert np.array_equal(part.terms[name].values, term.values[rows], equal_nan=True)
-        assert np.array_equal(part.terms[name].weights, term.weights[rows])
-    assert np.array_equal(part.allowed, whole.allowed[rows])
-    assert whole.choosable is not None and part.choosable is not None
-    assert np.array_equal(part.choosable, whole.choosable[rows])
-    assert np.array_equal(part.image_bounds[0].values, whole.image_bounds[0].values[rows])
-    assert part.statement.fix == {"a.png": "webp:quality=5", "a.png (2)": "webp:quality=5"}
-    assert fixed_images(part).tolist() == [False, True, False, True, False]
-    assert solve_problem(part).chosen["a.png (2)"] == "webp:quality=5"
-
-
-def test_the_problem_of_all_images_is_the_problem(table: CellTable) -> None:
-    whole = build_problem(table, minimize="mse", at_most={"bpp": 0.3})
-    part = take(whole, np.arange(3))
-    assert part.images == whole.images
-    assert (
-        solve_problem(part).to_dict()["problem"]["fingerprint"]
-        == solve_problem(whole).to_dict()["problem"]["fingerprint"]
-    )
-
-
-def test_a_copy_takes_a_name_that_no_image_has() -> None:
-    arrays = {"mse": np.ones((3, 2))}
-    whole = Problem.from_arrays(arrays, minimize="mse", images=["a", "a (2)", "b"])
-    assert take(whole, np.array([0, 0, 1, 1, 0])).images == ("a", "a (3)", "a (2)", "a (2) (2)", "a (4)")
-
-
-@given(st.lists(st.integers(0, 4), min_size=1, max_size=12))
-def test_names_of_a_part_are_different(rows: list[int]) -> None:
-    whole = Problem.from_arrays({"mse": np.ones((5, 2))}, minimize="mse", images=["a", "a (2)", "a (3)", "b", "b (2)"])
-    names = take(whole, np.array(rows)).images
-    assert len(set(names)) == len(rows)
-    assert all(name.startswith(whole.images[k]) for name, k in zip(names, rows, strict=True))
-
-
-def test_labels_of_fixed_images_follow_when_a_part_has_one_dataset() -> None:
-    whole = replace(
-        Problem.from_arrays({"mse": np.array([[1.0, 2.0]] * 3)}, minimize="mse", images=["x", "y", "z"]),
-        datasets=("d", "d", "e"),
-    )
-    whole = replace(whole, statement=replace(whole.statement, fix={"d/y": "point 1"}))
-    assert take(whole, np.array([0, 1, 1])).statement.fix == {"y": "point 1", "y (2)": "point 1"}
-    assert take(whole, np.array([0, 2])).statement.fix == {}
-
-
-def test_a_group_without_images_bounds_nothing() -> None:
-    whole = stated(draw(0, 4), group_at_most={"bpp": 0.5}, groups=["p", "p", "q", "q"])
-    part = take(whole, np.array([0, 1, 1]))
-    assert [constraint.name for constraint in part.constraints] == ["bpp <= 0.4", "bpp <= 0.5 in 'p'"]
-    assert kept_constraints(whole, np.array([0, 1, 1])) == [0, 1]
-
-
-@pytest.mark.parametrize("rows", [[], [3], [-1], [[0]], [0.5]])
-def test_numbers_that_are_no_images_are_refused(rows: list[Any]) -> None:
-    with pytest.raises(SpecError, match="images must be"):
-        take(stated(draw(0, 3)), np.array(rows))
 
 
 # --- intervals ---
@@ -341,152 +250,41 @@ def test_resamples_that_are_solved_again_hold_the_true_optimum_about_as_often_as
     assert 0.76 <= hits / 60 <= 0.99
 
 
-# --- holdout ---
+# --- what the command line shows ---
 
 
-def test_on_halves_that_are_the_same_the_rule_gives_the_same_averages() -> None:
-    half = draw(1, 30)
-    problem = stated({name: np.concatenate([values, values]) for name, values in half.items()})
-    split = hold_out(problem, np.arange(30), np.arange(30, 60))
-    assert split.there is not None and split.priced is not None and split.solved is not None
-    assert split.priced.averages == pytest.approx(split.there.averages, rel=1e-12)
-    assert split.solved.averages["mse"] == pytest.approx(solve_problem(stated(half)).averages["mse"], rel=1e-5)
+def test_what_was_asked_for_is_shown_in_columns_and_stands_in_the_document() -> None:
+    problem = stated(draw(1, 24) | {"encode_s": np.ones((24, 4))})
+    selection = solve_problem(problem)
+    measured = measure(selection, bootstrap="30", holdout=True, seed="4")
+    assert measured.bootstrap is not None and measured.holdout is not None
+    text = measured.text()
+    assert "bootstrap over 24 images, 30 resamples (seed 4)" in text
+    assert "each resample solved again" in text and "the chosen points kept, only averaged again" in text
+    assert "gain in mse over time-shared mixture" in text
+    assert "prices chosen on 12 images, reported on 12 others; 40 random splits (seed 4)" in text
+    assert "the price of not knowing these images: mse is worse by" in text
+    assert "encode_s" not in text
+    document = json.loads(measured.document())
+    assert document["objective"]["average"] == selection.objective
+    assert document["bootstrap"] == measured.bootstrap.to_dict()
+    assert document["bootstrap"]["averages"]["encode_s"]["value"] == 1
+    assert document["holdout"]["splits"] == 40
+    assert any(note.startswith("bootstrap: 30 resamples place the ends only roughly") for note in measured.notes())
 
 
-@given(seed=st.integers(0, 500), budgets=st.sampled_from([{"bpp": 0.4}, {"bpp": 0.45, "mse": 130.0}]))
-@settings(max_examples=25, deadline=None)
-def test_the_rule_takes_each_images_point_of_least_priced_cost(seed: int, budgets: dict[str, float]) -> None:
-    """By a loop over images, with pixels as weights and both senses; and the regret is not negative, by duality."""
-    arrays = draw(seed, 24)
-    pixels = np.random.default_rng(seed).uniform(1, 5, 24)
-    words: dict[str, Any] = {"weights": {"bpp": "pixels"}, "pixels": pixels, "at_least": {"psnr": 25.0}}
-    problem = stated(arrays, at_most=budgets | {"bpp": 0.5}, **words)
-    first, second = np.arange(12), np.arange(12, 24)
-    chosen = solve_problem(take(problem, first), gap=1e-6)
-    split = hold_out(problem, first, second)
-    if not chosen.found:
-        assert split.priced is None and split.reason
-        return
-    if any(budget.price is None for budget in chosen.budgets):
-        assert split.prices is None and "not known" in split.reason
-        return
-    assert split.priced is not None
-    taken = []
-    for i in second:
-        costs = []
-        for j in range(4):
-            cost = arrays["mse"][i, j]
-            for budget in chosen.budgets:
-                sign = 1 if budget.sense == "at_most" else -1
-                weight = pixels[i] / pixels[first].mean() if budget.column == "bpp" else 1.0
-                cost += sign * (budget.price or 0.0) * weight * arrays[budget.column][i, j]
-            costs.append(cost)
-        taken.append(int(np.argmin(costs)))
-    expected = float(np.mean([arrays["mse"][i, j] for i, j in zip(second, taken, strict=True)]))
-    assert split.priced.averages["mse"] == pytest.approx(expected, rel=1e-9)
-    bpp = float(np.average([arrays["bpp"][i, j] for i, j in zip(second, taken, strict=True)], weights=pixels[second]))
-    assert split.priced.averages["bpp"] == pytest.approx(bpp, rel=1e-9)
-    names = [constraint.name for constraint in problem.constraints]
-    assert split.priced.excess[names.index("bpp <= 0.5")] == pytest.approx(bpp - 0.5, abs=1e-9)
-    direct = solve_problem(take(problem, second), gap=1e-6)
-    if direct.found and math.isfinite(split.regret) and direct.gap is not None:
-        # A direct solution of few images is above its relaxation: by at most what two images can differ.
-        room = 2 * float(np.ptp(arrays["mse"][second], axis=1).max()) / len(second) * len(problem.constraints)
-        assert split.regret >= -room
-
-
-def test_regret_of_a_separable_problem_is_nothing() -> None:
-    found = holdout(Problem.from_arrays(draw(0, 11), minimize="mse"), repeats=3)
-    assert found.regret.largest == found.regret.least == 0
-    assert found.budgets == ()
-    assert found.images == (5, 6)
-
-
-def test_both_halves_choose_for_each_other() -> None:
-    problem = stated(draw(2, 20))
-    found = holdout(problem, repeats=4, seed=9)
-    assert len(found.splits) == 8
-    for there, back in zip(found.splits[::2], found.splits[1::2], strict=True):
-        assert there.chosen_on.tolist() == back.reported_on.tolist()
-        assert back.chosen_on.tolist() == there.reported_on.tolist()
-        assert sorted([*there.chosen_on, *there.reported_on]) == list(range(20))
-        assert there.solved is not None
-        own = solve_problem(take(problem, back.chosen_on), gap=1e-6)
-        assert there.solved.averages == pytest.approx(own.averages)
-    assert found.to_dict() == holdout(problem, repeats=4, seed=9).to_dict()
-    assert found.to_dict() != holdout(problem, repeats=4, seed=10).to_dict()
-    json.dumps(found.to_dict(), allow_nan=False)
-
-
-def test_moments_and_violations_are_those_of_the_splits() -> None:
-    found = holdout(stated(draw(7, 30)), repeats=5)
-    excess = [split.priced.averages["bpp"] - 0.4 for split in found.splits if split.priced is not None]
-    assert found.budgets[0].excess.mean == pytest.approx(np.mean(excess))
-    assert found.budgets[0].violated == sum(over > 1e-9 for over in excess)
-    assert found.objective.priced.deviation == pytest.approx(
-        np.std([split.priced.averages["mse"] for split in found.splits if split.priced is not None], ddof=1)
-    )
-    singles = [split.single.averages["bpp"] for split in found.splits if split.single is not None]
-    assert found.averages["bpp"].single.largest == pytest.approx(max(singles))
-
-
-def test_with_more_images_prices_of_others_cost_less() -> None:
-    small, large = (holdout(stated(draw(3, count)), repeats=6).regret_part.mean for count in (20, 640))
-    assert 0 <= large < 0.25 * small
-
-
-def test_the_best_single_point_of_one_half_is_taken_by_the_other() -> None:
-    problem = stated(draw(11, 16))
-    split = hold_out(problem, np.arange(8), np.arange(8, 16))
-    best = best_single_point(take(problem, np.arange(8)))
-    point = problem.points.index(best.parts[0].point)
-    assert split.single is not None
-    assert split.single.averages["mse"] == pytest.approx(problem.objective.values[8:, point].mean())
-
-
-def test_the_rule_keeps_to_the_points_of_a_limited_selection() -> None:
-    problem = stated(draw(12, 20), max_points=2)
-    first, second = np.arange(10), np.arange(10, 20)
-    split = hold_out(problem, first, second)
-    chosen = solve_problem(take(problem, first), gap=1e-6)
-    if split.priced is None:
-        assert "not known" in split.reason
-        return
-    points = np.unique(chosen.required_choice)
-    values = problem.objective.values[second][:, points]
-    assert values.min(axis=1).mean() - 1e-9 <= split.priced.averages["mse"] <= values.max(axis=1).mean() + 1e-9
-
-
-def test_splits_without_a_rule_or_a_direct_solution_are_counted() -> None:
-    arrays = draw(3, 10)
-    budget = float(arrays["bpp"].min(axis=1).mean() * 1.01)
-    found = holdout(stated(arrays, at_most={"bpp": budget}), repeats=5)
-    without = sum(split.priced is None for split in found.splits)
-    assert without > 0
-    assert any(
-        note.startswith(f"{without} of 10 splits: the images that choose are infeasible") for note in found.notes
-    )
-    assert any("the images reported on have no selection" in note for note in found.notes)
+def test_nothing_is_measured_unless_it_is_asked_for_and_there_is_a_selection() -> None:
+    assert measure(solve_problem(stated(draw(1, 5)))).to_dict() == {}
+    nothing = measure(solve_problem(stated(draw(1, 5), at_most={"bpp": 0.001})), bootstrap="30", holdout=True)
+    assert (nothing.text(), nothing.notes()) == ("", [])
 
 
 @pytest.mark.parametrize(
-    "options", [{"fraction": 0}, {"fraction": 1.0}, {"fraction": "half"}, {"repeats": 0}, {"seed": -1}]
+    ("bootstrap_words", "seed", "message"),
+    [("many", "0", "--bootstrap: 'many'"), ("1", "0", "--bootstrap: 1 is too few"), (None, "-1", "--seed: -1")],
 )
-def test_options_of_a_holdout_out_of_range_are_refused(options: dict[str, Any]) -> None:
-    with pytest.raises(SpecError):
-        holdout(stated(draw(0, 5)), **options)
-
-
-def test_one_image_cannot_be_split() -> None:
-    with pytest.raises(SpecError, match="one image cannot be split"):
-        holdout(stated(draw(0, 1), at_most={"bpp": 9.0}))
-
-
-def test_an_image_without_a_point_is_named(table: CellTable) -> None:
-    with pytest.raises(InfeasibleError, match="b.png"):
-        holdout(build_problem(table, minimize="mse", each_at_most={"bpp": 0.15}))
-
-
-def test_moments_of_nothing_are_nothing() -> None:
-    assert Moments.of([math.nan]).to_dict() == Moments.of([]).to_dict()
-    assert Moments.of([]).to_dict()["mean_is"] == "missing"
+def test_words_for_the_bootstrap_that_make_no_sense_are_refused(
+    bootstrap_words: str | None, seed: str, message: str
+) -> None:
+    with pytest.raises(SpecError, match=message):
+        read_options(bootstrap_words, seed)

@@ -77,7 +77,8 @@ def run_mathopt(model: Any, solver: str, parameters: Any) -> Any:
 
     try:
         return run_interruptibly(call)
-    except (ValueError, RuntimeError) as error:
+    except (ValueError, RuntimeError, AttributeError) as error:
+        # OR-Tools 9.15 looks for an attribute that its own status object has not.
         raise SolverError(f"{solver} refused the problem: {error}") from error
 
 
