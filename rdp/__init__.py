@@ -25,12 +25,17 @@ if TYPE_CHECKING:
     from rdp.images import read_image as read_image
     from rdp.images import sample_images as sample_images
     from rdp.report import write_report as write_report
+    from rdp.report.frontier import write_frontier as write_frontier
     from rdp.report.pack import pack as pack
     from rdp.report.unpack import unpack as unpack
     from rdp.selection import Problem as Problem
     from rdp.selection import Selection as Selection
     from rdp.selection import load_selection as load_selection
     from rdp.selection import solve as solve
+    from rdp.selection.comparison import compare as compare
+    from rdp.selection.frontier import frontier as frontier
+    from rdp.selection.holdout import holdout as holdout
+    from rdp.selection.uncertainty import bootstrap as bootstrap
     from rdp.tables import CellTable as CellTable
     from rdp.tables import Run as Run
     from rdp.tables import open_run as open_run
@@ -44,9 +49,13 @@ _WHERE = {
     "RdpError": "rdp.errors",
     "Run": "rdp.tables",
     "Selection": "rdp.selection",
+    "bootstrap": "rdp.selection.uncertainty",
+    "compare": "rdp.selection.comparison",
     "decode_file": "rdp.codecs.files",
     "encode_file": "rdp.codecs.files",
     "evaluate": "rdp.evaluation",
+    "frontier": "rdp.selection.frontier",
+    "holdout": "rdp.selection.holdout",
     "load_selection": "rdp.selection",
     "open_run": "rdp.tables",
     "pack": "rdp.report.pack",
@@ -55,6 +64,7 @@ _WHERE = {
     "sample_images": "rdp.images",
     "solve": "rdp.selection",
     "unpack": "rdp.report.unpack",
+    "write_frontier": "rdp.report.frontier",
     "write_report": "rdp.report",
 }
 

@@ -23,7 +23,8 @@ ALLOWED: dict[str, set[str]] = {
     "metrics": {"errors", "columns", "images", "execution", "weights"},
     "codecs": {"errors", "columns", "images", "execution", "weights"},
     "evaluation": {"errors", "columns", "images", "execution", "weights", "tables", "metrics", "codecs"},
-    "selection": {"errors", "columns", "images", "execution", "weights", "tables"},
+    "analysis": {"errors", "columns", "images", "execution", "weights", "tables"},
+    "selection": {"errors", "columns", "images", "execution", "weights", "tables", "analysis"},
     "report": {
         "errors",
         "columns",
@@ -34,6 +35,7 @@ ALLOWED: dict[str, set[str]] = {
         "metrics",
         "codecs",
         "evaluation",
+        "analysis",
         "selection",
     },
 }

@@ -11,9 +11,11 @@ import typer
 from typer.core import TyperGroup
 
 from rdp.cli.codecs import codecs_command
+from rdp.cli.compare import compare_command
 from rdp.cli.decode import decode_command
 from rdp.cli.encode import encode_command
 from rdp.cli.evaluate import evaluate_command
+from rdp.cli.frontier import frontier_command
 from rdp.cli.metrics import metrics_command
 from rdp.cli.pack import pack_command, unpack_command
 from rdp.cli.report import report_command
@@ -53,6 +55,8 @@ app = typer.Typer(
 
 app.command("evaluate", short_help="Images and operating points into a table of rows.")(evaluate_command)
 app.command("solve", short_help="One operating point for every image, provably.")(solve_command)
+app.command("frontier", short_help="The rate-distortion curve or surface along a sweep.")(frontier_command)
+app.command("compare", short_help="Two selections, image by image: more than chance?")(compare_command)
 app.command("report", short_help="Tables and figure of a selection.")(report_command)
 app.command("pack", short_help="The chosen files as a delivery, with a manifest.")(pack_command)
 app.command("unpack", short_help="A delivery back into pictures, checked.")(unpack_command)

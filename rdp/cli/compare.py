@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rdp.cli.solve import _aligned, _text
+from rdp.cli.options import number
+from rdp.cli.text import aligned, number_text
 from rdp.errors import SpecError
 
 if TYPE_CHECKING:
@@ -40,7 +41,6 @@ def compare_command(
     p-value of a sign-flip permutation test, and that of the Wilcoxon signed-rank test. The p-values are of one column
     each, not corrected for their number.
     """
-    from rdp.cli.solve import _number
     from rdp.selection import load_selection
     from rdp.selection.comparison import compare
 
@@ -50,7 +50,7 @@ def compare_command(
         column,
         resamples=whole_number("--resamples", resamples),
         seed=whole_number("--seed", seed),
-        confidence=_number("--confidence", confidence),
+        confidence=number("--confidence", confidence),
         names=(str(a), str(b)),
     )
     for name, reason in comparison.left_out.items():
@@ -79,10 +79,10 @@ def describe_comparison(comparison: Comparison) -> str:
     rows = [
         (
             test.column,
-            _text(test.average_a),
-            _text(test.average_b),
-            _text(test.difference, 4),
-            f"{_text(test.interval.low, 4)} to {_text(test.interval.high, 4)}",
+            number_text(test.average_a),
+            number_text(test.average_b),
+            number_text(test.difference, 4),
+            f"{number_text(test.interval.low, 4)} to {number_text(test.interval.high, 4)}",
             probability(test.p_value),
             probability(test.wilcoxon),
             *_counts(test.direction is not None, test.better_images, test.worse_images),
@@ -90,7 +90,7 @@ def describe_comparison(comparison: Comparison) -> str:
         )
         for test in tests
     ]
-    lines = [f"A: {comparison.names[0]}", f"B: {comparison.names[1]}", "", *_aligned([head, *rows], left=(0,))]
+    lines = [f"A: {comparison.names[0]}", f"B: {comparison.names[1]}", "", *aligned([head, *rows], left=(0,))]
     return "\n".join([*lines, "", *comparison.sentences]).rstrip()
 
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rdp.cli.solve import _aligned, _number, _numbers, _pairs, _text, _whole
+from rdp.cli.options import number, numbers, pairs, whole
 from rdp.cli.table import read_column_map
+from rdp.cli.text import aligned, number_text
 from rdp.errors import EXIT_INFEASIBLE, EXIT_NO_SELECTION, SpecError
 
 if TYPE_CHECKING:
@@ -158,25 +159,25 @@ def frontier_command(
         minimize=minimize,
         maximize=maximize,
         sweep=_sweeps(sweep),
-        senses=_pairs("--sense", sense),  # type: ignore[arg-type]
-        auto=None if auto is None else _whole("--auto", auto),
-        at_most=_numbers("--at-most", at_most),
-        at_least=_numbers("--at-least", at_least),
-        weights=_pairs("--weights", weights),  # type: ignore[arg-type]
-        each_at_most=_numbers("--each-at-most", each_at_most),
-        each_at_least=_numbers("--each-at-least", each_at_least),
+        senses=pairs("--sense", sense),  # type: ignore[arg-type]
+        auto=None if auto is None else whole("--auto", auto),
+        at_most=numbers("--at-most", at_most),
+        at_least=numbers("--at-least", at_least),
+        weights=pairs("--weights", weights),  # type: ignore[arg-type]
+        each_at_most=numbers("--each-at-most", each_at_most),
+        each_at_least=numbers("--each-at-least", each_at_least),
         points=points,
         fix=fix,
         forbid=forbid,
-        cap=_numbers("--cap", cap),
+        cap=numbers("--cap", cap),
         columns=read_column_map(column),
-        group_at_most=_numbers("--group-at-most", group_at_most),
-        group_at_least=_numbers("--group-at-least", group_at_least),
+        group_at_most=numbers("--group-at-most", group_at_most),
+        group_at_least=numbers("--group-at-least", group_at_least),
         groups=groups,
-        max_points=None if max_points is None else _whole("--max-points", max_points),
+        max_points=None if max_points is None else whole("--max-points", max_points),
         side_info=side_info,
-        gap=_number("--gap", gap),
-        time_limit=None if time_limit is None else _number("--time-limit", time_limit),
+        gap=number("--gap", gap),
+        time_limit=None if time_limit is None else number("--time-limit", time_limit),
         keep_selections=save_selections,
     )
     _show(found, out, save_selections, json)
@@ -242,8 +243,8 @@ def describe(found: Frontier, gain: FrontierGain) -> str:
     rows: list[Sequence[Any]] = [[*head, "points", "place"]]
     for point in found.points:
         row: list[str] = [f"{budget:g}" for budget in point.budgets]
-        row += [point.status.value, _text(point.objective), "-" if point.gap is None else f"{point.gap:.1g}"]
-        row += [_text(price, 4) for price in point.swept_prices]
+        row += [point.status.value, number_text(point.objective), "-" if point.gap is None else f"{point.gap:.1g}"]
+        row += [number_text(price, 4) for price in point.swept_prices]
         rows.append([*row, str(len(point.counts)) if point.found else "-", place_words(point)])
     left = (len(found.sweeps), len(rows[0]) - 1)
     lines = [
@@ -251,7 +252,7 @@ def describe(found: Frontier, gain: FrontierGain) -> str:
         f"{counted(points, 'operating point')} ({found.elapsed_s:.2f} s)",
         f"average {problem.objective.column} {word}; gap {found.gap:g}",
         "",
-        *_aligned(rows, left=left),
+        *aligned(rows, left=left),
         "",
         gain.sentence(),
     ]

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rdp.cli.options import number, numbers, pairs, require_writable, whole
 from rdp.cli.table import read_column_map
-from rdp.errors import EXIT_INFEASIBLE, EXIT_NO_SELECTION, SpecError
+from rdp.errors import EXIT_INFEASIBLE, EXIT_NO_SELECTION
 
 if TYPE_CHECKING:
     from rdp.selection import Selection
@@ -19,6 +18,7 @@ _BUDGETS = "Averages and bounds"
 _GROUPS = "Averages of groups of images"
 _CHOICES = "What may be chosen"
 _SOLVING = "Solving"
+_UNCERTAINTY = "Uncertainty"
 
 
 def solve_command(
@@ -116,7 +116,7 @@ def solve_command(
         ),
     ] = False,
     solver: Annotated[
-        str, typer.Option(help="auto, cbc, cp-sat, enumerate, highs or scip.", rich_help_panel=_SOLVING)
+        str, typer.Option(help="auto, cbc, cp-sat, dual, highs or scip.", rich_help_panel=_SOLVING)
     ] = "auto",
     gap: Annotated[
         str,
@@ -127,6 +127,23 @@ def solve_command(
     time_limit: Annotated[
         str | None, typer.Option(metavar="SECONDS", help="Stop after this long.", rich_help_panel=_SOLVING)
     ] = None,
+    bootstrap: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N",
+            help="Resample the images N times, solve each again, and give intervals; 1000 is usual.",
+            rich_help_panel=_UNCERTAINTY,
+        ),
+    ] = None,
+    holdout: Annotated[
+        bool,
+        typer.Option(
+            "--holdout",
+            help="Choose prices on one half of the images and report on the other.",
+            rich_help_panel=_UNCERTAINTY,
+        ),
+    ] = False,
+    seed: Annotated[str, typer.Option(metavar="N", help="Seed of both.", rich_help_panel=_UNCERTAINTY)] = "0",
     column: Annotated[
         list[str] | None,
         typer.Option(metavar="OURS=THEIRS", help="Column of your table that holds ours: bpp=rate. Repeat."),
@@ -144,34 +161,38 @@ def solve_command(
     Exit codes: 0 a selection (if it is not proven best, its gap stands on stderr), 2 input that cannot be used,
     3 there is no selection within the budgets, 4 none found within the time limit.
     """
+    from rdp.cli.uncertainty import read_options
     from rdp.selection import solve
 
+    read_options(bootstrap, seed)
     if out is not None:
-        _require_writable(out)
+        require_writable(out)
     selection = solve(
         source,
         minimize=minimize,
         maximize=maximize,
-        at_most=_numbers("--at-most", at_most),
-        at_least=_numbers("--at-least", at_least),
-        weights=_pairs("--weights", weights),  # type: ignore[arg-type]
-        each_at_most=_numbers("--each-at-most", each_at_most),
-        each_at_least=_numbers("--each-at-least", each_at_least),
+        at_most=numbers("--at-most", at_most),
+        at_least=numbers("--at-least", at_least),
+        weights=pairs("--weights", weights),  # type: ignore[arg-type]
+        each_at_most=numbers("--each-at-most", each_at_most),
+        each_at_least=numbers("--each-at-least", each_at_least),
         points=points,
         fix=fix,
         forbid=forbid,
-        cap=_numbers("--cap", cap),
+        cap=numbers("--cap", cap),
         solver=solver,
-        gap=_number("--gap", gap),
-        time_limit=None if time_limit is None else _number("--time-limit", time_limit),
+        gap=number("--gap", gap),
+        time_limit=None if time_limit is None else number("--time-limit", time_limit),
         columns=read_column_map(column),
-        group_at_most=_numbers("--group-at-most", group_at_most),
-        group_at_least=_numbers("--group-at-least", group_at_least),
+        group_at_most=numbers("--group-at-most", group_at_most),
+        group_at_least=numbers("--group-at-least", group_at_least),
         groups=groups,
-        max_points=None if max_points is None else _whole("--max-points", max_points),
+        max_points=None if max_points is None else whole("--max-points", max_points),
         side_info=side_info,
     )
-    _show(selection, json)
+    _show(selection, json=json and not ((bootstrap is not None or holdout) and selection.found), quiet=json)
+    if selection.found and (bootstrap is not None or holdout):
+        _show_uncertainty(selection, bootstrap, holdout, seed, json)
     if out is not None:
         # Last: a disk that is full by now does not take the result with it.
         selection.save(out)
@@ -180,69 +201,30 @@ def solve_command(
     _exit(selection)
 
 
-def _pairs(option: str, given: Sequence[str] | None) -> dict[str, str]:
-    """`NAME=VALUE` parted at the last `=`; raises `SpecError` for a text without one and for a name given twice."""
-    out: dict[str, str] = {}
-    for text in given or ():
-        name, equals, value = text.rpartition("=")
-        if not (name and equals and value):
-            raise SpecError(f"{option} {text!r}: write it as NAME=VALUE")
-        if name in out:
-            raise SpecError(f"{option} {name} is given twice: {out[name]} and {value}")
-        out[name] = value
-    return out
-
-
-def _numbers(option: str, given: Sequence[str] | None) -> dict[str, float]:
-    return {name: _number(f"{option} {name}", value) for name, value in _pairs(option, given).items()}
-
-
-def _number(option: str, text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise SpecError(f"{option}: {text!r} is not a finite number, such as 0.25")
-    return value
-
-
-def _whole(option: str, text: str) -> int:
-    value = _number(option, text)
-    if value != int(value) or value < 1:
-        raise SpecError(f"{option}: {text!r} is not a whole number, 1 or more")
-    return int(value)
-
-
-def _require_writable(out: Path) -> None:
-    """Make the folder of the file where it is missing, and see before solving that a file can be made there."""
-    import tempfile
-
-    from rdp.tables.manifest import write_error
-
-    if out.is_dir():
-        raise SpecError(f"--out {out} is a folder; name a file in it, such as {out / 'selection.json'}")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out.parent):
-            pass
-    except OSError as error:
-        raise write_error(out, error) from error
-
-
-def _show(selection: Selection, json: bool) -> None:
+def _show(selection: Selection, *, json: bool, quiet: bool) -> None:
+    """Print a selection; `quiet`: only as a document, if at all."""
     for warning in selection.warnings:
         typer.echo(f"warning: {warning}", err=True)
     if json:
         from rdp.selection.document import document_text
 
         typer.echo(document_text(selection), nl=False)
-    elif selection.found:
+    elif selection.found and not quiet:
         from rdp.cli.solve_text import describe
 
         typer.echo(describe(selection))
     if not selection.found:
         typer.echo(selection.explanation, err=True)
+
+
+def _show_uncertainty(selection: Selection, bootstrap: str | None, holdout: bool, seed: str, json: bool) -> None:
+    from rdp.cli.progress import Terminal
+    from rdp.cli.uncertainty import measure
+
+    measured = measure(selection, bootstrap=bootstrap, holdout=holdout, seed=seed, progress=Terminal(quiet=json))
+    typer.echo(measured.document() if json else f"\n{measured.text()}", nl=not json)
+    for note in measured.notes():
+        typer.echo(f"note: {note}", err=True)
 
 
 def _exit(selection: Selection) -> None:
@@ -255,24 +237,3 @@ def _exit(selection: Selection) -> None:
     if selection.status is Status.FEASIBLE:
         gap = "unknown" if selection.gap is None else f"at most {selection.gap:.3g} of the objective"
         typer.echo(f"not proven best: the distance from the best selection is {gap}", err=True)
-
-
-def _worth_showing(selection: Selection, column: str) -> bool:
-    used = {selection.problem.objective.column, *(budget.column for budget in selection.budgets)}
-    return column not in used and column not in ("nbytes", "encode_s", "decode_s")
-
-
-def _text(value: float | None, digits: int = 6) -> str:
-    return "-" if value is None or math.isnan(value) else f"{value:.{digits}g}"
-
-
-def _aligned(rows: Sequence[Sequence[Any]], left: Sequence[int]) -> list[str]:
-    """Columns of equal width, numbers to the right."""
-    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
-    return [
-        "  ".join(
-            cell.ljust(width) if k in left else cell.rjust(width)
-            for k, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]

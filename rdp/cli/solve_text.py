@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rdp.cli.solve import _aligned, _text, _worth_showing
+from rdp.cli.text import aligned, number_text
 
 if TYPE_CHECKING:
     from rdp.selection import Selection
@@ -36,11 +36,11 @@ def describe(selection: Selection) -> str:
         lines += ["", *_budget_lines(selection)]
     counts = sorted(selection.counts().items(), key=lambda pair: -pair[1])
     taken = [(str(count), point) for point, count in counts if count]
-    lines += ["", *_aligned([("images", "point"), *taken], left=(1,))]
+    lines += ["", *aligned([("images", "point"), *taken], left=(1,))]
     # Of the other columns those that say how good: measured times and file lengths stand in the document.
-    averages = [(c, _text(a)) for c, a in selection.averages.items() if _is_other(selection, c)]
+    averages = [(c, number_text(a)) for c, a in selection.averages.items() if _is_other(selection, c)]
     if averages:
-        lines += ["", *_aligned([("other averages", ""), *averages], left=(0,))]
+        lines += ["", *aligned([("other averages", ""), *averages], left=(0,))]
     return "\n".join(lines)
 
 
@@ -49,7 +49,7 @@ def _is_other(selection: Selection, column: str) -> bool:
     problem = selection.problem
     if column == problem.objective.column or any(c.term.column == column and not c.group for c in problem.constraints):
         return False
-    return any(c.term.column == column for c in problem.constraints) or _worth_showing(selection, column)
+    return any(c.term.column == column for c in problem.constraints) or worth_showing(selection, column)
 
 
 def _budget_lines(selection: Selection) -> list[str]:
@@ -68,7 +68,7 @@ def _budget_lines(selection: Selection) -> list[str]:
             column, sense = family
             word = "<=" if sense == "at_most" else ">="
             notes.append(f"{len(groups) - len(shown)} more groups keep to {column} {word} {groups[0][1].budget:g}")
-    return [*_aligned(rows, left=(0, 1, 6)), *notes]
+    return [*aligned(rows, left=(0, 1, 6)), *notes]
 
 
 def _tightest(groups: Sequence[tuple[Constraint, Budget]]) -> list[tuple[Constraint, Budget]]:
@@ -82,8 +82,14 @@ def _row(constraint: Constraint, budget: Budget) -> tuple[str, ...]:
         name,
         budget.symbol,
         f"{budget.budget:g}",
-        _text(budget.average),
-        _text(budget.slack, 3),
-        _text(budget.price, 4),
+        number_text(budget.average),
+        number_text(budget.slack, 3),
+        number_text(budget.price, 4),
         budget.sentence,
     )
+
+
+def worth_showing(selection: Selection, column: str) -> bool:
+    """A column that says how good, and is neither optimised nor bounded."""
+    used = {selection.problem.objective.column, *(budget.column for budget in selection.budgets)}
+    return column not in used and column not in ("nbytes", "encode_s", "decode_s")

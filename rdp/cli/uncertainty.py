@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rdp.cli.solve import _aligned, _text, _worth_showing
+from rdp.cli.solve_text import worth_showing
+from rdp.cli.text import aligned, number_text
 from rdp.errors import SpecError
 
 if TYPE_CHECKING:
@@ -103,10 +104,10 @@ def describe_bootstrap(found: Bootstrap, columns: Sequence[str] | None = None) -
         rows.append((f"gain in {found.objective_column} over {one.baseline}", *_spread_cells(one.absolute)))
         if one.relative.count:
             rows.append(("  of it, in %", *_spread_cells(one.relative, 100.0)))
-    lines += _aligned(rows, left=(0,))
+    lines += aligned(rows, left=(0,))
     lines += [f"no {one.baseline}: {one.reason}" for one in found.gains if one.reason]
     kept = [(name, *_spread_cells(found.kept[name])) for name in shown]
-    lines += ["", *_aligned([("the chosen points kept, only averaged again", *head), *kept], left=(0,))]
+    lines += ["", *aligned([("the chosen points kept, only averaged again", *head), *kept], left=(0,))]
     return "\n".join(lines)
 
 
@@ -115,11 +116,15 @@ def _spread_cells(spread: Spread, scale: float = 1.0) -> tuple[str, ...]:
     value = None if spread.value is None else spread.value * scale
     mark = "" if spread.reliable else " ?"
     ends = [_ends(interval, scale, mark) for interval in (spread.percentile, spread.bca)]
-    return _text(value), _text(spread.deviation * scale, 2), *ends
+    return number_text(value), number_text(spread.deviation * scale, 2), *ends
 
 
 def _ends(interval: Interval | None, scale: float, mark: str) -> str:
-    return "-" if interval is None else f"{_text(interval.low * scale, 4)} to {_text(interval.high * scale, 4)}{mark}"
+    return (
+        "-"
+        if interval is None
+        else f"{number_text(interval.low * scale, 4)} to {number_text(interval.high * scale, 4)}{mark}"
+    )
 
 
 def describe_holdout(found: Holdout, columns: Sequence[str] | None = None) -> str:
@@ -136,16 +141,16 @@ def describe_holdout(found: Holdout, columns: Sequence[str] | None = None) -> st
     for name in shown:
         one = found.averages[name]
         rows.append((name, *(cell for m in (one.priced, one.solved, one.single, one.there) for cell in _moments(m))))
-    lines += _aligned(rows, left=(0, 2, 4, 6, 8))
+    lines += aligned(rows, left=(0, 2, 4, 6, 8))
     if found.budgets:
         rows = [("budget", "price", "", "passed by", "", "at most by", "in splits", "single point in")]
         for budget in found.budgets:
-            worst = _text(max(budget.excess.largest, 0.0) if budget.excess.count else None, 3)
+            worst = number_text(max(budget.excess.largest, 0.0) if budget.excess.count else None, 3)
             of = f" of {budget.excess.count}"
             single = f"{budget.single_violated} of {budget.single_excess.count}"
             cells = (*_moments(budget.price, 4), *_moments(budget.excess, 3))
             rows.append((budget.name, *cells, worst, f"{budget.violated}{of}", single))
-        lines += ["", *_aligned(rows, left=(0, 2, 4))]
+        lines += ["", *aligned(rows, left=(0, 2, 4))]
     lines += ["", _regret(found)]
     return "\n".join(lines)
 
@@ -153,7 +158,7 @@ def describe_holdout(found: Holdout, columns: Sequence[str] | None = None) -> st
 def _moments(moments: Moments, digits: int = 6) -> tuple[str, str]:
     if not moments.count:
         return "-", ""
-    return _text(moments.mean, digits), f"± {_text(moments.deviation, 2)}"
+    return number_text(moments.mean, digits), f"± {number_text(moments.deviation, 2)}"
 
 
 def _regret(found: Holdout) -> str:
@@ -169,4 +174,4 @@ def _regret(found: Holdout) -> str:
 def _shown(selection: Selection, column: str) -> bool:
     """Columns that `rdp solve` shows: used ones, and of the others those that say how good."""
     used = {selection.problem.objective.column, *(budget.column for budget in selection.budgets)}
-    return column in used or _worth_showing(selection, column)
+    return column in used or worth_showing(selection, column)

@@ -174,8 +174,8 @@ class Master:
 
     def _by_class(self, picked: FloatArray) -> FloatArray:
         if self.count == 1:
-            return picked.sum(keepdims=True)
-        return np.bincount(self.classes, weights=picked, minlength=self.count)
+            return np.array([picked.sum()])
+        return np.asarray(np.bincount(self.classes, weights=picked, minlength=self.count), dtype=np.float64)
 
     def _open(self) -> None:
         """The linear programme with all known planes, for the budgets of now."""

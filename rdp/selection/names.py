@@ -7,13 +7,13 @@ from typing import overload
 
 
 class Numbered(Sequence[str]):
-    """`image 0`, `image 1`, ...: `count` names of one kind, equal to the tuple of them."""
+    """`image 0`, `image 1`, ...: so many names of one kind, equal to the tuple of them."""
 
-    def __init__(self, kind: str, count: int) -> None:
-        self.kind, self.count = kind, count
+    def __init__(self, kind: str, length: int) -> None:
+        self.kind, self.length = kind, length
 
     def __len__(self) -> int:
-        return self.count
+        return self.length
 
     @overload
     def __getitem__(self, index: int) -> str: ...
@@ -22,25 +22,23 @@ class Numbered(Sequence[str]):
     def __getitem__(self, index: slice) -> Sequence[str]: ...
 
     def __getitem__(self, index: int | slice) -> str | Sequence[str]:
-        numbers = range(self.count)[index]
+        numbers = range(self.length)[index]
         if isinstance(numbers, range):
             return tuple(f"{self.kind} {number}" for number in numbers)
         return f"{self.kind} {numbers}"
 
     def __iter__(self) -> Iterator[str]:
-        return (f"{self.kind} {number}" for number in range(self.count))
+        return (f"{self.kind} {number}" for number in range(self.length))
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, Numbered):
-            return (self.kind, self.count) == (other.kind, other.count)
-        return (
-            isinstance(other, Sequence)
-            and len(other) == self.count
-            and all(a == b for a, b in zip(self, other, strict=True))
-        )
+            return (self.kind, self.length) == (other.kind, other.length)
+        if not isinstance(other, Sequence) or len(other) != self.length:
+            return False
+        return all(ours == theirs for ours, theirs in zip(self, other, strict=True))
 
     def __hash__(self) -> int:
-        return hash((self.kind, self.count))
+        return hash(tuple(self))
 
     def __repr__(self) -> str:
-        return f"Numbered({self.kind!r}, {self.count})"
+        return f"Numbered({self.kind!r}, {self.length})"

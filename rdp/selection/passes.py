@@ -13,7 +13,7 @@ from rdp.selection.blocks import Block, BlockSource, Row, collected, processors
 from rdp.selection.certified import solve_form
 from rdp.selection.dual import Dual, Relaxation
 from rdp.selection.linear import MEAN_TOLERANCE, ROUNDING, LinearForm
-from rdp.selection.problem import FloatArray, IntArray
+from rdp.selection.problem import BoolArray, FloatArray, IntArray
 from rdp.selection.sieve import EPS, Sifted, sift
 from rdp.selection.status import Status
 
@@ -61,7 +61,7 @@ class _Box:
     def around(cls, centre: FloatArray, reach: FloatArray) -> _Box:
         return cls(np.maximum(centre - reach, 0.0), centre + reach)
 
-    def stops(self, prices: FloatArray) -> FloatArray:
+    def stops(self, prices: FloatArray) -> BoolArray:
         """Which prices are where the box ends, though they could go on."""
         width = self.high - self.low
         return (prices >= self.high - 1e-3 * width) | ((prices <= self.low + 1e-3 * width) & (self.low > 0))
@@ -78,13 +78,13 @@ def solve_blocks(source: BlockSource, *, gap: float, ends: float = math.inf, thr
     if start is None:
         return _unknown(source, "the budgets are hardly met by a sample of the images, if at all")
     centre, reach = start
-    best: BlockAnswer | None = None
+    best = _unknown(source, "")
     for turn in range(PASSES):
         box = _Box.around(centre, reach)
         sifted = sift(source, None, box.low, box.high, workers)
         answer, prices = _solved(source, sifted, box, gap, ends)
         answer = replace(answer, passes=turn + 1)
-        if best is None or answer.bound > best.bound:
+        if turn == 0 or answer.bound > best.bound:
             best = answer
         stopped = box.stops(prices)
         if not stopped.any() or answer.status is Status.OPTIMAL or perf_counter() > ends:

@@ -144,7 +144,7 @@ def _sieve(
         picked = [values[rows, base] for values in block.columns]
         sizes = _sizes(block, quantities, picked, centre)
         priced -= (least + 16 * EPS * sizes)[:, None]
-        for column, factor in _factors(block, quantities, radius, np.abs).items():
+        for column, factor in _factors(block, quantities, radius, signed=False).items():
             np.subtract(block.columns[column], picked[column][:, None], out=spare)
             np.abs(spare, out=spare)
             spare *= factor * (1 + 16 * EPS)
@@ -164,7 +164,7 @@ def _sieve(
 
 def _price(block: Block, quantities: Sequence[Row], prices: FloatArray, out: FloatArray, spare: FloatArray) -> None:
     """Write the priced cost of every cell, infinite where it is not allowed."""
-    factors = _factors(block, quantities, prices, lambda sign: sign)
+    factors = _factors(block, quantities, prices)
     first = True
     for column, factor in factors.items():
         if first and isinstance(factor, float) and factor == 1.0:
@@ -178,14 +178,18 @@ def _price(block: Block, quantities: Sequence[Row], prices: FloatArray, out: Flo
         np.copyto(out, np.inf, where=~block.allowed)
 
 
-def _factors(block: Block, quantities: Sequence[Row], prices: FloatArray, sign: object) -> dict[int, object]:
+def _factors(
+    block: Block, quantities: Sequence[Row], prices: FloatArray, *, signed: bool = True
+) -> dict[int, float | FloatArray]:
     """What every column of the block is multiplied with: a number, or one an image (B, 1)."""
-    factors: dict[int, object] = {}
+    factors: dict[int, float | FloatArray] = {}
     for quantity, price in zip(quantities, prices.tolist(), strict=True):
-        amount = price * sign(quantity.sign)
+        amount = price * quantity.sign if signed else price
         if not amount:
             continue
-        factor = amount if quantity.weights is None else amount * block.weights[quantity.weights][:, None]
+        factor: float | FloatArray = (
+            amount if quantity.weights is None else amount * block.weights[quantity.weights][:, None]
+        )
         factors[quantity.column] = factor if quantity.column not in factors else factors[quantity.column] + factor
     return factors
 

@@ -16,8 +16,12 @@ from hypothesis import strategies as st
 from rdp.errors import RdpError, SpecError, TableError
 from rdp.selection.builder import state_problem
 from rdp.selection.memory import Plan, parse_memory, size_text, used_memory
+from rdp.selection.parquet_join import Spill, put_in_order
+from rdp.selection.parquet_layout import scan_tables
+from rdp.selection.parquet_rows import open_tables
 from rdp.selection.parquet_rules import NoPointLeftError
 from rdp.selection.parquet_source import ParquetSource
+from rdp.selection.parquet_wide import WideReader
 from rdp.selection.statement import Statement
 from rdp.selection.text_hashes import Hashes, text_hashes
 from rdp.tables import RunWriter, ScoreSet, read_table
@@ -142,21 +146,36 @@ def test_scattered_rows_are_put_in_order(tmp_path: Path, ragged: bool) -> None:
     assert list(scratch.iterdir()) == []
 
 
-def test_scattered_rows_go_through_many_parts_where_memory_is_little(tmp_path: Path) -> None:
-    """The number of parts changes nothing."""
+@pytest.mark.parametrize("spare", [20_000, 100_000, 10**9])
+def test_scattered_rows_go_through_as_many_parts_as_memory_asks_for(tmp_path: Path, spare: int) -> None:
+    """The number of parts changes nothing but the order of the images."""
     rng = np.random.default_rng(8)
-    rows = rows_of(rng, 300, True)
-    path = write(tmp_path / "t.parquet", [rows[k] for k in rng.permutation(len(rows))])
-    expected, _ = in_memory(path, STATEMENT)
-    # So little beside what the process has that the rows of the table are several parts.
-    least = Plan.of(MEMORY, 300, 1).base
-    with pytest.raises(SpecError, match="is the least"):
-        ParquetSource(path, STATEMENT, least - 50_000_000)
-    with ParquetSource(path, STATEMENT, least + 40_000_000) as source:
-        found = streamed(source)
-    assert {key: tuple(map(tuple, arrays)) for key, arrays in found.items()} == {
-        key: tuple(map(tuple, arrays)) for key, arrays in expected.items()
+    rows = rows_of(rng, 60, True, 2)
+    path = write(tmp_path / "t.parquet", [rows[k] for k in rng.permutation(len(rows))], 50)
+    table = read_table(path)
+    tables = open_tables(path, None, ("bpp", "mse"))
+    scan = scan_tables(tables, (), 64)
+    assert scan.scattered
+    spill = Spill(path, tmp_path)
+    plan = Plan(memory=10**9, base=0, images=0, rows=64, spare=spare)
+    wide = put_in_order(tables, scan, ("bpp", "mse"), (), spill, plan)
+    found = {}
+    for cells in WideReader(wide, np.arange(len(POINTS))).cells(("bpp", "mse"), names=True):
+        assert cells.names is not None
+        for k, key in enumerate(zip(cells.names[0].to_pylist(), cells.names[1].to_pylist(), strict=True)):
+            for j, point in enumerate(scan.own_points):
+                if cells.known is None or cells.known[k, j]:
+                    found[(*key, point)] = tuple(
+                        float(cells.values[n][k, j]) if there is None or there[k, j] else None
+                        for n in ("bpp", "mse")
+                        for there in [cells.there[n]]
+                    )
+    spill.close()
+    expected = {
+        (row["dataset"], row["image"], row["point"]): (row["bpp"], row["mse"]) for row in table.data.to_pylist()
     }
+    assert found == expected
+    assert (len(wide.starts) == 2) is (spare == 10**9)
 
 
 @settings(max_examples=40, deadline=None)

@@ -92,7 +92,8 @@ def _ask(what: str, form: LinearForm, gap_abs: float, time_limit: float | None) 
 
 def _form_arrays(form: LinearForm) -> dict[str, np.ndarray]:
     cuts = np.stack(form.cuts) if form.cuts else np.zeros((0, *form.allowed.shape), dtype=np.bool_)
-    arrays = {item.name: np.asarray(getattr(form, item.name)) for item in fields(form) if item.name not in ("cuts", "rooms")}
+    plain = [item.name for item in fields(form) if item.name not in ("cuts", "rooms")]
+    arrays = {name: np.asarray(getattr(form, name)) for name in plain}
     return arrays | {"rows": np.array(form.rows, dtype=np.int64), "cuts": cuts}
 
 
