@@ -31,7 +31,7 @@ from rdp.tables.manifest import write_error
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from rdp.selection.streamed import StreamedSelection
+    from rdp.selection.streamed_selection import StreamedSelection
 
 VERSION = 1
 GROUP_IMAGES = 1 << 18

@@ -2,18 +2,28 @@
 
 `rdp.selection.loading` reads it.
 
-    version      1
+    version      2
     status       optimal, feasible, infeasible or unknown
     solver, elapsed_s, rdp_version
     problem      source (the table), statement (the words of `rdp solve`), images (how many), points (all names),
                  fingerprint (see `rdp.selection.fingerprint`)
-    objective    column, goal, weighting, average, bound, gap, allowed_gap (what counts as optimal)
-    budgets      one object each: column, sense, budget, weighting, average, slack, price, sentence
+    objective    column, goal, weighting, average, bound, gap, allowed_gap (what counts as optimal), lp_bound (the
+                 optimum of the linear relaxation, null where it is not known)
+    split_images number of images that the relaxation leaves undecided; null where it is not known
+    budgets      one object each: column, sense, budget, group (of images; empty where the average is that of all),
+                 weighting, average, slack, price, sentence
     averages     one object a column: column, weighting, average
     total_bits   of all chosen files, null without a column nbytes
     counts       point -> number of images that take it; null without a selection
     chosen       one object an image: dataset, image, point; null without a selection
-    explanation, warnings
+    explanation  why there is no selection, in words
+    explanation_details
+                 the same as numbers, for programs (`rdp.selection.explanation.Explanation.to_dict`), or null; it is
+                 not read back
+    warnings
+
+Where the statement has `side_info`, all numbers of `bpp` and `nbytes`, and `total_bits`, include the bits that name
+the points. Version 1 has no groups and none of lp_bound, split_images and explanation_details; it is still read.
 
 There are no NaN or Infinity literals: such a number is null, and beside `name` stands `name_is`, one of "inf", "-inf",
 "missing".
@@ -32,7 +42,9 @@ from rdp.selection.problem import IntArray, Problem
 from rdp.selection.result import Budget, Selection
 from rdp.tables import write_atomically
 
-VERSION = 1
+VERSION = 2
+VERSIONS = (1, 2)
+"""Those that are read."""
 SAME = 1e-9
 """Recomputed averages may differ by this part: tables read back from text, and sums taken in another order."""
 
@@ -69,7 +81,9 @@ def selection_document(selection: Selection) -> dict[str, Any]:
             **number("bound", selection.bound),
             **number("gap", selection.gap),
             "allowed_gap": selection.allowed_gap,
+            **number("lp_bound", selection.lp_bound),
         },
+        "split_images": selection.split_images,
         "budgets": [_budget_entry(budget) for budget in selection.budgets],
         "averages": [
             {"column": column, "weighting": problem.terms[column].weighting, **number("average", average)}
@@ -79,6 +93,7 @@ def selection_document(selection: Selection) -> dict[str, Any]:
         "counts": selection.counts() if selection.found else None,
         "chosen": _chosen(problem, selection.choice),
         "explanation": selection.explanation,
+        "explanation_details": None if selection.details is None else selection.details.to_dict(),
         "warnings": list(selection.warnings),
     }
 
@@ -88,6 +103,7 @@ def _budget_entry(budget: Budget) -> dict[str, Any]:
         "column": budget.column,
         "sense": budget.sense,
         "budget": budget.budget,
+        "group": budget.group,
         "weighting": budget.weighting,
         **number("average", budget.average),
         **number("slack", budget.slack),

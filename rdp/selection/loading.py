@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,13 @@ import pyarrow.compute as pc
 from rdp.errors import SpecError, TableError
 from rdp.selection.builder import state_problem
 from rdp.selection.check import excess, is_allowed
-from rdp.selection.document import SAME, VERSION
+from rdp.selection.document import SAME, VERSIONS
 from rdp.selection.fingerprint import fingerprint, usable_points
-from rdp.selection.problem import IntArray, Problem
+from rdp.selection.problem import IntArray, Problem, weighted_mean
 from rdp.selection.result import Budget, Selection, make_budget, reaches
 from rdp.selection.statement import Statement
 from rdp.selection.status import Status
+from rdp.selection.stored_values import read_count, read_number, read_text, read_texts, require_same
 from rdp.selection.words import counted
 from rdp.tables import CellTable, read_table
 
@@ -70,8 +71,9 @@ def _read(path: Path) -> dict[str, Any]:
         raise TableError(f"{path} is not a selection: {error}") from error
     if not isinstance(document, dict) or "version" not in document or "chosen" not in document:
         raise TableError(f"{path} is not a selection as rdp solve writes it")
-    if type(document["version"]) is not int or document["version"] != VERSION:
-        raise TableError(f"{path} has version {document['version']}; this rdp reads version {VERSION}: solve again")
+    if type(document["version"]) is not int or document["version"] not in VERSIONS:
+        known = " and ".join(map(str, VERSIONS))
+        raise TableError(f"{path} has version {document['version']}; this rdp reads versions {known}: solve again")
     return document
 
 
@@ -105,19 +107,32 @@ def _problem(document: dict[str, Any], table: CellTable, statement: Statement, p
     except SpecError as error:
         raise TableError(f"{path} does not belong to {table.source}: {error}; solve again") from error
     stored = document["problem"]
-    points = _texts(stored["points"], "problem.points")
+    points = read_texts(stored["points"], "problem.points")
     if "fingerprint" not in stored:
         raise TableError(f"{path} does not say what its table was like (no problem.fingerprint): solve again")
-    now, then = fingerprint(problem), stored["fingerprint"]
-    if now != then:
-        raise TableError(f"{path} does not belong to {table.source}: {_changed(document, problem, now)}; solve again")
-    if stored["images"] != len(problem.images):
-        raise ValueError(f"problem.images is {stored['images']!r}, and its fingerprint is of {len(problem.images)}")
-    if set(problem.points) - set(points):
+    later = set(problem.points) - set(points)
+    if later and not later & set(_usable(problem)):
         # Points that came later and that the statement rules out: not part of what was chosen among.
         rows = pc.is_in(table.data.column("point").cast(pa.string()), pa.array(points, pa.string()))
-        return state_problem(CellTable(table.data.filter(rows), table.source), statement)
+        problem = state_problem(CellTable(table.data.filter(rows), table.source), statement)
+    now, then = fingerprint(problem), stored["fingerprint"]
+    told = _changed(document, problem, now) if now != then else _renumbered(problem, points)
+    if told:
+        raise TableError(f"{path} does not belong to {table.source}: {told}; solve again")
+    if stored["images"] != len(problem.images):
+        raise ValueError(f"problem.images is {stored['images']!r}, and its fingerprint is of {len(problem.images)}")
     return problem
+
+
+def _usable(problem: Problem) -> list[str]:
+    return [point for point, used in zip(problem.points, usable_points(problem).tolist(), strict=True) if used]
+
+
+def _renumbered(problem: Problem, points: Sequence[str]) -> str:
+    """In words, that naming a point may take other bits than then; empty where that is no matter, or not so."""
+    if problem.index_cost is None or set(problem.points) == set(points):
+        return ""
+    return f"one of {counted(len(points), 'point')} was named for each image, and now there are {len(problem.points)}"
 
 
 def _changed(document: dict[str, Any], problem: Problem, now: dict[str, Any]) -> str:
@@ -129,14 +144,18 @@ def _changed(document: dict[str, Any], problem: Problem, now: dict[str, Any]) ->
         return _changed_images(document, problem)
     if then["points"] != now["points"]:
         stored = set(document["problem"]["points"])
-        usable = [p for p, used in zip(problem.points, usable_points(problem).tolist(), strict=True) if used]
-        new = [point for point in usable if point not in stored]
+        new = [point for point in _usable(problem) if point not in stored]
         gone = sorted(stored - set(problem.points))
         told = [f"{counted(len(new), 'new point')}, such as {new[0]!r}"] if new else []
         told += [f"{counted(len(gone), 'point')} fewer, such as {gone[0]!r}"] if gone else []
         return "there is " + " and ".join(told) if told else "other points than then may be chosen"
     if then["cells"] != now["cells"]:
         return "other cells than then are there and may be chosen"
+    if then.get("groups") != now.get("groups"):
+        return "images are in other groups than then"
+    renumbered = _renumbered(problem, document["problem"]["points"])
+    if renumbered:
+        return renumbered
     changed = [column for column in now["values"] if then["values"].get(column) != now["values"][column]]
     if changed:
         return f"the values of {' and '.join(changed)} have changed"
@@ -162,7 +181,7 @@ def _rebuilt(document: dict[str, Any], problem: Problem, path: str) -> Selection
         raise ValueError(f"status {status} {'beside' if chosen else 'without'} chosen points")
     choice = _choice(document, problem, path)
     averages = {} if choice is None else {name: term.average(choice) for name, term in problem.terms.items()}
-    stored = {entry["column"]: _number_of(entry, "average") for entry in document["averages"]}
+    stored = {entry["column"]: read_number(entry, "average") for entry in document["averages"]}
     for column in problem.statement.used_columns if choice is not None else ():
         if not math.isclose(stored[column] or 0.0, averages[column], rel_tol=SAME, abs_tol=1e-12):
             raise TableError(
@@ -170,30 +189,44 @@ def _rebuilt(document: dict[str, Any], problem: Problem, path: str) -> Selection
                 f"and {stored[column]} in the selection; solve again"
             )
     objective = document["objective"]
-    allowed_gap = _number_of(objective, "allowed_gap")
-    elapsed_s = _number_of(document, "elapsed_s")
+    allowed_gap = read_number(objective, "allowed_gap")
+    elapsed_s = read_number(document, "elapsed_s")
     if allowed_gap is None or elapsed_s is None or not (allowed_gap >= 0 and elapsed_s >= 0):
         raise ValueError("allowed_gap and elapsed_s must be numbers, 0 or more")
     selection = Selection(
         problem=problem,
         status=status,
-        solver=_text(document["solver"], "solver"),
+        solver=read_text(document["solver"], "solver"),
         choice=choice,
         objective=None if choice is None else averages[problem.objective.column],
-        bound=_number_of(objective, "bound"),
+        bound=read_number(objective, "bound"),
         budgets=_budgets(document, problem, choice),
         averages=averages,
-        explanation=_text(document["explanation"], "explanation"),
-        warnings=_texts(document["warnings"], "warnings"),
+        explanation=read_text(document["explanation"], "explanation"),
+        warnings=read_texts(document["warnings"], "warnings"),
         elapsed_s=elapsed_s,
         allowed_gap=allowed_gap,
+        **_relaxed(document, problem),
     )
     _check_status(selection)
     for name, value in (("average", selection.objective), ("gap", selection.gap)):
-        _same(_number_of(objective, name), value, f"objective: {name}")
+        require_same(read_number(objective, name), value, f"objective: {name}")
     if (objective["column"], objective["goal"]) != (problem.objective.column, problem.goal):
         raise ValueError("the objective is not that of the problem statement")
     return selection
+
+
+def _relaxed(document: dict[str, Any], problem: Problem) -> dict[str, Any]:
+    """What a document says of the linear relaxation; version 1 says nothing."""
+    if document["version"] == 1:
+        return {}
+    details = document["explanation_details"]
+    if details is not None and (not isinstance(details, dict) or document["chosen"] is not None):
+        raise ValueError("explanation_details must be an object, and null beside chosen points")
+    return {
+        "lp_bound": read_number(document["objective"], "lp_bound"),
+        "split_images": read_count(document["split_images"], "split_images", len(problem.images)),
+    }
 
 
 def _check_status(selection: Selection) -> None:
@@ -201,9 +234,17 @@ def _check_status(selection: Selection) -> None:
     status, bound, objective = selection.status, selection.bound, selection.objective
     if bound is not None and (not math.isfinite(bound) or status is Status.INFEASIBLE):
         raise ValueError(f"bound {bound} with status {status}")
+    relaxed, term = selection.lp_bound, selection.problem.objective
+    if relaxed is not None and not math.isfinite(relaxed):
+        raise ValueError(f"lp_bound is {relaxed}")
     if objective is None:
         return
     sign = 1.0 if selection.problem.goal == "minimize" else -1.0
+    if relaxed is not None and selection.choice is not None:
+        # Of an optimum that no image is split in, the two are equal up to the rounding of their sums.
+        size = weighted_mean(np.abs(term.picked(selection.choice)), term.weights)
+        if not sign * (relaxed - objective) <= max(SAME * size, 1e-12):
+            raise ValueError(f"lp_bound {relaxed:.9g} is on the wrong side of the average {objective:.9g}")
     if bound is not None and sign * (bound - objective) > max(SAME * abs(objective), 1e-12):
         raise ValueError(f"the bound {bound:.9g} is on the wrong side of the average {objective:.9g}")
     proven = reaches(objective, bound, max(selection.allowed_gap, 2 * SAME))
@@ -220,13 +261,15 @@ def _budgets(document: dict[str, Any], problem: Problem, choice: IntArray | None
         raise ValueError(f"{counted(len(entries), 'budget')}, and the statement has {len(problem.constraints)}")
     out = []
     for entry, constraint in zip(entries, problem.constraints, strict=True):
-        price = _number_of(entry, "price")
-        budget = make_budget(constraint, choice, price, _text(entry["sentence"], "sentence"))
-        for name in ("column", "sense", "budget", "weighting"):
-            if entry[name] != getattr(budget, name):
-                raise ValueError(f"the {name} of a budget is {entry[name]!r}, and in the statement not")
-        _same(_number_of(entry, "average"), budget.average, f"budgets: average of {budget.column}")
-        if (_number_of(entry, "slack") is None) is not (budget.slack is None):
+        price = read_number(entry, "price")
+        budget = make_budget(constraint, choice, price, read_text(entry["sentence"], "sentence"))
+        stated = entry if "group" in entry or document["version"] > 1 else {**entry, "group": ""}
+        for name in ("column", "sense", "budget", "group", "weighting"):
+            if stated[name] != getattr(budget, name):
+                raise ValueError(f"the {name} of a budget is {stated[name]!r}, and in the statement not")
+        where = f" in {budget.group!r}" if budget.group else ""
+        require_same(read_number(entry, "average"), budget.average, f"budgets: average of {budget.column}{where}")
+        if (read_number(entry, "slack") is None) is not (budget.slack is None):
             raise ValueError(f"the slack of {budget.column} is {entry['slack']!r}")
         out.append(budget)
     return tuple(out)
@@ -245,39 +288,7 @@ def _choice(document: dict[str, Any], problem: Problem, path: str) -> IntArray |
         if chosen[image] not in number_of:
             raise TableError(f"{path} chooses {chosen[image]!r}, which {problem.source} does not have")
     choice = np.array([number_of[chosen[image]] for image in images], dtype=np.int64)
-    if not is_allowed(problem, choice) or max(excess(problem, choice), default=0.0) > 0:
+    many = problem.max_points is not None and len(np.unique(choice)) > problem.max_points
+    if many or not is_allowed(problem, choice) or max(excess(problem, choice), default=0.0) > 0:
         raise TableError(f"{path} chooses what its own statement rules out, by the cells of {problem.source}")
     return choice
-
-
-def _number_of(entry: Mapping[str, Any], name: str) -> float | None:
-    flags = {"inf": math.inf, "-inf": -math.inf, "missing": math.nan}
-    flag = entry.get(f"{name}_is")
-    if flag is not None:
-        return flags[flag]
-    value = entry[name]
-    if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
-        raise TypeError(f"{name} is {value!r}, not a number")
-    return None if value is None else float(value)
-
-
-def _text(value: Any, name: str) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{name} is {value!r}, not a text")
-    return value
-
-
-def _texts(value: Any, name: str) -> tuple[str, ...]:
-    if not isinstance(value, list):
-        raise TypeError(f"{name} is {value!r}, not a list")
-    return tuple(_text(one, name) for one in value)
-
-
-def _same(stored: float | None, computed: float | None, name: str) -> None:
-    """Raise `ValueError` unless both are the same number, or both nothing."""
-    if (stored is None) is not (computed is None):
-        raise ValueError(f"{name} is {stored}, and recomputed it is {computed}")
-    if stored is None or computed is None or (math.isnan(stored) and math.isnan(computed)):
-        return
-    if not math.isclose(stored, computed, rel_tol=SAME, abs_tol=2 * SAME if name.endswith("gap") else 1e-12):
-        raise ValueError(f"{name} is {stored:.9g}, and recomputed it is {computed:.9g}")

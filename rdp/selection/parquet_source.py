@@ -34,8 +34,8 @@ class ParquetSource(BlockSource):
     """The images of a Parquet file or run folder in the order of its rows, points in natural order.
 
     `objective` and `rows` are the statement's, `points` the number of points, `point_names` their names, `images` how
-    many images there are. `warnings` are there after the first complete pass. A context manager: where the rows had to
-    be put in order, `close` removes the temporary files.
+    many images there are, `plan` how memory is spent. `warnings` are there after the first complete pass. A context
+    manager: where the rows had to be put in order, `close` removes the temporary files.
     """
 
     def __init__(
@@ -91,6 +91,7 @@ class ParquetSource(BlockSource):
         else:
             self.reader = WideReader(wide, np.flatnonzero(keep))
         self.images = self.reader.images
+        self.plan = plan
         self.ordered = wide is None
         self.several_datasets = len(scan.datasets) > 1
         settled, everywhere, self.statement = self._settled(statement, scan)

@@ -2,7 +2,7 @@
 
 The keys are read once (`rdp.selection.parquet_source`), the values in about one pass (`rdp.selection.passes`). One more
 pass takes every average anew from the chosen cells, in float64, and writes the points beside the names of the images,
-which are not held in memory either.
+which are not held in memory either. Where the numbers that matter are few after all, they are solved as in memory.
 """
 
 from __future__ import annotations
@@ -13,18 +13,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from rdp.errors import SpecError
+from rdp.selection.large import LARGE
 from rdp.selection.memory import parse_memory
 from rdp.selection.parquet_rules import NoPointLeftError
 from rdp.selection.parquet_source import ParquetSource
-from rdp.selection.passes import solve_blocks
 from rdp.selection.statement import Statement
 from rdp.selection.status import Status
-
-DEFAULT_STREAMED_GAP = 1e-6
-"""Relative distance from the bound that counts as optimal: among many images it is far below what is measured."""
-SOLVER = "dual, streamed"
-SAME = 1e-9
-"""The averages that the passes kept and those taken anew agree to this part."""
+from rdp.selection.streamed_outcome import Outcome
+from rdp.selection.streamed_search import is_small, search_passes, search_whole
+from rdp.selection.streamed_selection import DEFAULT_STREAMED_GAP, StreamedSelection
 
 
 def solve_streamed(
@@ -38,6 +35,7 @@ def solve_streamed(
     columns: Mapping[str, str] | None = None,
     scratch: str | Path | None = None,
     threads: int | None = None,
+    largest: int = LARGE,
 ) -> StreamedSelection:
     """Choose one point for every image of a run folder or Parquet file that need not fit in memory.
 
@@ -45,26 +43,32 @@ def solve_streamed(
     points (dataset, image, point), with a .json document beside it; both are there completely or not at all. `columns`
     maps our column names to the file's, `scratch` is a folder for temporary files where rows do not lie in order.
     `time_limit` in seconds stops the search between its steps; the passes over the files that it has begun are made.
+    Problems of at most `largest` numbers (cells times used columns) are collected and solved as in memory.
 
-    Raises `TableError` and `RunFolderError` for files that cannot be used, and `SpecError` for too little memory and
-    for what a streamed solve cannot do: budgets for groups, a limit on the number of points, side information.
+    Returns also when there is no selection: read `status` and `explanation`. Raises `TableError` and `RunFolderError`
+    for files that cannot be used, and `SpecError` for too little memory and for what cannot be streamed: groups,
+    a limit on the number of points, side information.
     """
     started = time.perf_counter()
     _check_options(gap, time_limit)
+    nbytes = parse_memory(memory)
     target = None if out is None else Path(out)
     if target is not None and target.suffix.lower() != ".parquet":
         raise SpecError(f"--out {target}: the points of a streamed solve are written as .parquet; name such a file")
-    ends = math.inf if time_limit is None else started + time_limit
     folder = None if scratch is None else Path(scratch)
-    with ParquetSource(path, statement, parse_memory(memory), columns=columns, scratch=folder) as source:
-        solve = _Solve(source, parse_memory(memory), gap, started)
+    ends = math.inf if time_limit is None else started + time_limit
+    with ParquetSource(path, statement, nbytes, columns=columns, scratch=folder) as source:
+        outcome = Outcome(source, nbytes, gap, time_limit, started)
         try:
-            answer = solve_blocks(source, gap=gap, ends=ends, threads=threads)
+            if is_small(source, largest):
+                found = search_whole(source, gap, ends)
+            else:
+                found = search_passes(source, gap, ends, threads)
         except NoPointLeftError as error:
-            return solve.nothing(Status.INFEASIBLE, str(error), None)
-        if answer.choice is None:
-            return solve.without_choice(answer, time_limit)
-        return solve.found(answer, answer.choice, target)
+            return outcome.nothing(Status.INFEASIBLE, str(error), None)
+        if found.choice is None:
+            return outcome.without_choice(found)
+        return outcome.found(found, found.choice, target)
 
 
 def _check_options(gap: float, time_limit: float | None) -> None:
@@ -76,7 +80,7 @@ def _check_options(gap: float, time_limit: float | None) -> None:
         raise SpecError(f"the time limit must be a finite number of seconds above 0, not {time_limit!r}")
 
 
-def images_of(path: str | Path) -> Iterator[tuple[str, str, str]]:
+def chosen_points(path: str | Path) -> Iterator[tuple[str, str, str]]:
     """(dataset, image, point) of every image, read from a file of chosen points a batch at a time."""
     import pyarrow.parquet as pq
 

@@ -18,16 +18,16 @@ from rdp.selection.linear import MEAN_TOLERANCE
 from rdp.selection.memory import peak_memory
 from rdp.selection.parquet_rules import NoPointLeftError
 from rdp.selection.parquet_source import ParquetSource
-from rdp.selection.passes import BlockAnswer
 from rdp.selection.result import Budget, reaches
 from rdp.selection.statement import Sense, Weighting
 from rdp.selection.status import Status
+from rdp.selection.streamed_search import Found
 from rdp.selection.streamed_selection import StreamedSelection
 from rdp.selection.streamed_words import attainable_text, empty_problem, price_text
 from rdp.selection.sums import accurate_sum
 
 SAME = 1e-9
-"""The averages that the passes kept and those taken anew agree to this part."""
+"""A bound that is beyond the objective by less than this part is so by rounding."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,15 +65,18 @@ class Sums:
 class Outcome:
     """What becomes of an answer."""
 
-    def __init__(self, source: ParquetSource, memory: int, gap: float, started: float) -> None:
+    def __init__(
+        self, source: ParquetSource, memory: int, gap: float, time_limit: float | None, started: float
+    ) -> None:
         self.source = source
         self.statement = source.statement
         self.memory = memory
         self.gap = gap
+        self.time_limit = time_limit
         self.started = started
         self._sign = 1.0 if self.statement.goal == "minimize" else -1.0
 
-    def found(self, answer: BlockAnswer, choice: np.ndarray, out: Path | None) -> StreamedSelection:
+    def found(self, answer: Found, choice: np.ndarray, out: Path | None) -> StreamedSelection:
         """The selection of an answer with a choice: everything taken anew from the files."""
         source = self.source
         if out is None:
@@ -109,13 +112,13 @@ class Outcome:
         return self.statement.weights.get(column, "images")
 
     def _selection(
-        self, answer: BlockAnswer, averages: Mapping[str, Average], counts: np.ndarray, out: Path | None
+        self, answer: Found, averages: Mapping[str, Average], counts: np.ndarray, out: Path | None
     ) -> StreamedSelection:
         objective = averages[self.statement.objective].value
         signed = self._sign * objective
         size = max(averages[self.statement.objective].size, abs(signed))
-        if abs(signed - answer.objective) > SAME * size:
-            raise SolverError(f"the objective is {objective!r} by the files, not {self._sign * answer.objective!r}")
+        if answer.bound - signed > SAME * size:
+            raise SolverError(f"the objective is {objective!r} by the files, beyond its bound: a bug in rdp")
         bound = min(float(answer.bound), signed)
         known = math.isfinite(bound)
         proven = known and reaches(signed, bound, self.gap)
@@ -127,33 +130,33 @@ class Outcome:
             counts=dict(zip(self.source.point_names, counts.tolist(), strict=True)),
             averages={column: average.value for column, average in averages.items()},
             chosen_file=out,
-            passes=answer.passes,
-            left_open=answer.left_open,
             **self._facts(answer),
         )
 
-    def _facts(self, answer: BlockAnswer | None) -> dict[str, Any]:
+    def _facts(self, answer: Found | None) -> dict[str, Any]:
         source = self.source
-        notes = [answer.note] if answer is not None and answer.note else []
         return {
             "source": source.source,
             "statement": self.statement,
             "images": source.images,
             "points": source.point_names,
-            "warnings": (*source.warnings, *notes),
+            "warnings": (*source.warnings, *(() if answer is None else answer.notes)),
             "elapsed_s": time.perf_counter() - self.started,
             "allowed_gap": self.gap,
             "nbytes_read": source.nbytes,
             "memory": self.memory,
             "peak_memory": peak_memory(),
             "in_order": source.ordered,
+            "passes": 0 if answer is None else answer.passes,
+            "left_open": 0 if answer is None else answer.left_open,
+            "solver": "" if answer is None else answer.solver,
         }
 
-    def _budgets(self, answer: BlockAnswer | None, averages: Mapping[str, Average]) -> tuple[Budget, ...]:
+    def _budgets(self, answer: Found | None, averages: Mapping[str, Average]) -> tuple[Budget, ...]:
         out = []
         problem = empty_problem(self.statement, self.source.point_names)
         for number, (column, sense, budget) in enumerate(self.statement.budgets):
-            price = None if answer is None or answer.prices is None else float(answer.prices[number])
+            price = None if answer is None else answer.prices[number]
             average = averages.get(column)
             out.append(
                 Budget(
@@ -169,7 +172,7 @@ class Outcome:
             )
         return tuple(out)
 
-    def nothing(self, status: Status, explanation: str, answer: BlockAnswer | None) -> StreamedSelection:
+    def nothing(self, status: Status, explanation: str, answer: Found | None) -> StreamedSelection:
         """No selection, and why."""
         bound = None if answer is None or not math.isfinite(answer.bound) else self._sign * float(answer.bound)
         return StreamedSelection(
@@ -178,13 +181,13 @@ class Outcome:
             bound=bound if status is Status.UNKNOWN else None,
             budgets=self._budgets(answer, {}),
             explanation=explanation,
-            passes=0 if answer is None else answer.passes,
-            left_open=0 if answer is None else answer.left_open,
             **self._facts(answer),
         )
 
-    def without_choice(self, answer: BlockAnswer, time_limit: float | None) -> StreamedSelection:
-        """Where the passes found nothing: what each constraint alone can reach, by one more pass."""
+    def without_choice(self, answer: Found) -> StreamedSelection:
+        """Where nothing was found: the explanation, or what each constraint alone can reach, by one more pass."""
+        if answer.explanation:
+            return self.nothing(answer.status, answer.explanation, answer)
         try:
             least = self._attainable()
         except NoPointLeftError as error:
@@ -192,7 +195,7 @@ class Outcome:
         lines, impossible = attainable_text(self.statement, least)
         if impossible or answer.status is Status.INFEASIBLE:
             return self.nothing(Status.INFEASIBLE, "\n".join(["no selection keeps to the budgets", *lines]), answer)
-        within = "" if time_limit is None else f" within {time_limit:g} s"
+        within = "" if self.time_limit is None else f" within {self.time_limit:g} s"
         head = f"no selection was found{within}, and no proof that there is none"
         return self.nothing(Status.UNKNOWN, "\n".join([head, *lines]), answer)
 

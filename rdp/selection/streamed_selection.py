@@ -14,7 +14,6 @@ from rdp.selection.status import Status
 
 DEFAULT_STREAMED_GAP = 1e-6
 """Relative distance from the bound that counts as optimal: among many images it is far below what is measured."""
-SOLVER = "dual, streamed"
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +49,7 @@ class StreamedSelection:
     passes: int = 0
     left_open: int = 0
     chosen_file: Path | None = None
-    solver: str = SOLVER
+    solver: str = ""
 
     @property
     def found(self) -> bool:

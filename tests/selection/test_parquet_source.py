@@ -146,7 +146,7 @@ def test_scattered_rows_are_put_in_order(tmp_path: Path, ragged: bool) -> None:
     assert list(scratch.iterdir()) == []
 
 
-@pytest.mark.parametrize("spare", [20_000, 100_000, 10**9])
+@pytest.mark.parametrize("spare", [5_000, 20_000, 10**9])
 def test_scattered_rows_go_through_as_many_parts_as_memory_asks_for(tmp_path: Path, spare: int) -> None:
     """The number of parts changes nothing but the order of the images."""
     rng = np.random.default_rng(8)
