@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -25,6 +25,7 @@ Transform = Literal["", "psnr", "db"]
 DB_OF_MEAN = "_of_mean"
 PSNR_OF_MEAN_MSE = "psnr_of_mean_mse"
 BY_PIXELS = "_by_pixels"
+WITH_SIDE_INFO = "_with_side_info"
 
 _UNREPORTED = {"width", "height", "session", "nbytes", "bpp_estimated", "encode_s", "decode_s"}
 """Numbers of ours that are shown only when they are asked for, or optimised or bounded."""
@@ -38,7 +39,8 @@ class Average:
 
     `key` names it in CSV files and in `--columns`. The weighted mean of `column` is taken, values above `cap` counting
     as the cap, and then `transform` is applied to the mean. `secondary` ones stand in the CSV files and in the
-    comparison, not in the table of points.
+    comparison, not in the table of points. With `side_info` the bits that name an image's point are part of its value:
+    selections and their baselines have such an average, a point alone has none.
     """
 
     key: str
@@ -51,6 +53,7 @@ class Average:
     cap: float | None = None
     transform: Transform = ""
     secondary: bool = False
+    side_info: bool = False
 
     @property
     def heading(self) -> str:
@@ -81,13 +84,25 @@ class Cells:
     present: BoolArray
     pixels: FloatArray | None
 
-    def average(self, average: Average, choice: IntArray) -> float:
-        """Mean (before the transform) over all images at a choice (N,) of point numbers; NaN if a value is missing."""
-        values = self.grid.values(average.column)[np.arange(len(choice)), choice]
-        return average.mean(values, self.pixels)
+    def average(self, average: Average, choice: IntArray, added: Mapping[str, FloatArray]) -> float:
+        """Mean (before the transform) over all images at a choice (N,) of point numbers; NaN if a value is missing.
+
+        `added` has by column the side information (N,) of every image, for the averages that include it.
+        """
+        mean = average.mean(self.grid.values(average.column)[np.arange(len(choice)), choice], self.pixels)
+        if not average.side_info:
+            return mean
+        if average.column not in added:
+            return math.nan
+        return mean + replace(average, cap=None).mean(added[average.column], self.pixels)
 
     def point_averages(self, average: Average) -> list[float]:
-        """The number shown for each point: over the images that have it, NaN where one of those has no value."""
+        """The number shown for each point: over the images that have it, NaN where one of those has no value.
+
+        NaN for averages with side information.
+        """
+        if average.side_info:
+            return [math.nan] * len(self.grid.points)
         values = self.grid.values(average.column)
         return [self._point_average(average, values[:, k], self.present[:, k]) for k in range(values.shape[1])]
 
@@ -141,11 +156,19 @@ def find_average(averages: Mapping[str, Average], key: str, source: str) -> Aver
     return averages[key]
 
 
-def average_of(averages: Iterable[Average], problem: Problem, column: str) -> Average | None:
-    """The average that a problem means by one of its columns: of the same weights and cap; None if not among them."""
+def average_of(averages: Iterable[Average], problem: Problem, column: str, *, of_files: bool = False) -> Average | None:
+    """The average that a problem means by one of its columns: of the same weights and cap; None if not among them.
+
+    Where the problem has side information in that column, so has the average, unless it is to be `of_files` alone.
+    """
     weighting, cap = problem.terms[column].weighting, problem.statement.cap.get(column)
-    fitting = [a for a in averages if (a.column, a.weighting, a.transform) == (column, weighting, "")]
+    means = (column, weighting, "", not of_files and _is_charged(problem, column))
+    fitting = [a for a in averages if (a.column, a.weighting, a.transform, a.side_info) == means]
     return next((a for a in fitting if a.cap == cap), next((a for a in fitting if a.cap is None), None))
+
+
+def _is_charged(problem: Problem, column: str) -> bool:
+    return problem.index_cost is not None and column in problem.index_cost.added
 
 
 def _default_columns(cells: Cells, problems: Sequence[Problem]) -> list[str]:
@@ -184,6 +207,7 @@ def _averages_of(column: str, cells: Cells, problems: Sequence[Problem]) -> list
             Average(key, column, f"{title}, {suffix}", known.unit, text, direction, "pixels", secondary=not weighted)
         )
     result += _capped(plain, cells, problems)
+    result += _charged(result, column, problems)
     if column == "mse":
         text = "10 log10(255^2 / mean over images of mse): not the mean of the images' PSNR"
         result.append(
@@ -222,6 +246,23 @@ def _capped(plain: Average, cells: Cells, problems: Sequence[Problem]) -> list[A
     return list({average.key: average for average in result}.values())
 
 
+def _charged(averages: Sequence[Average], column: str, problems: Sequence[Problem]) -> list[Average]:
+    """The averages with side information that selections were made with."""
+    meant = [average_of(averages, p, column, of_files=True) for p in problems if _is_charged(p, column)]
+    return [
+        replace(
+            average,
+            key=average.key + WITH_SIDE_INFO,
+            title=f"{average.title}, with side information",
+            meaning=f"{average.meaning}, with the bits that name each image's point",
+            secondary=True,
+            side_info=True,
+        )
+        for average in dict.fromkeys(meant)
+        if average is not None
+    ]
+
+
 def _wanted_direction(column: str, problems: Sequence[Problem]) -> Direction | None:
     """Which way is better of a user's own column: what the selections ask for, if they agree."""
     wanted: set[Direction] = set()
@@ -230,7 +271,7 @@ def _wanted_direction(column: str, problems: Sequence[Problem]) -> Direction | N
             wanted.add("lower" if problem.goal == "minimize" else "higher")
         wanted |= {
             "lower" if sense == "at_most" else "higher"
-            for name, sense, _ in problem.statement.budgets
+            for name, sense, _ in (*problem.statement.budgets, *problem.statement.group_budgets)
             if name == column
         }
     return wanted.pop() if len(wanted) == 1 else None

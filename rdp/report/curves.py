@@ -11,7 +11,7 @@ import numpy as np
 from rdp.report.averages import Average, all_averages, average_of, find_average
 from rdp.report.names import curves
 from rdp.report.study import Reported, Share, Study
-from rdp.selection.problem import FloatArray
+from rdp.selection.problem import FloatArray, weighted_mean
 
 MOST_PANELS = 3
 MOST_LINES = 12
@@ -121,10 +121,10 @@ def _rate(study: Study, averages: Sequence[Average]) -> Average | None:
 
 
 def _by_column(study: Study, averages: Sequence[Average], column: str) -> Average | None:
-    """The average of a column as the first selection that knows it means it, else the plain mean."""
+    """The average of a column as the first selection that knows it means it, else the plain mean; of files alone."""
     for one in study.selections:
         if column in one.selection.problem.terms:
-            return average_of(averages, one.selection.problem, column)
+            return average_of(averages, one.selection.problem, column, of_files=True)
     return next((average for average in averages if average.key == column), None)
 
 
@@ -218,13 +218,14 @@ def _hull(
 
 
 def _budgets(study: Study, averages: Sequence[Average], axis: Average) -> tuple[float, ...]:
-    """Budgets on the average that an axis shows."""
-    found = [
-        constraint.budget
-        for one in study.selections
-        for constraint in one.selection.problem.constraints
-        if average_of(averages, one.selection.problem, constraint.term.column) == axis
-    ]
+    """Budgets on the average that an axis shows; of those with side information, what they leave for the files."""
+    found = []
+    for problem in (one.selection.problem for one in study.selections):
+        added = {} if problem.index_cost is None else problem.index_cost.added
+        for column, _, budget in problem.statement.budgets:
+            if average_of(averages, problem, column, of_files=True) == axis:
+                side = weighted_mean(added[column], problem.terms[column].weights) if column in added else 0.0
+                found.append(budget - side)
     return tuple(sorted(set(found)))
 
 
@@ -245,6 +246,11 @@ def _left_out(
         notes.append(f"Not drawn: {partial} points that not every image has.")
     if len(shown) > MOST_PANELS:
         notes.append(f"Not drawn, for want of room: {', '.join(average.heading for average in shown[MOST_PANELS:])}.")
+    problems = [one.selection.problem for one in study.selections]
+    if any(problem.statement.group_budgets for problem in problems):
+        notes.append("Budgets of groups are not drawn: the axes show averages over all images.")
+    if any(problem.index_cost is not None for problem in problems):
+        notes.append("Rates are drawn without side information, and so are the budgets that include it.")
     for one, index in ((one, k) for k, one in enumerate(study.selections) if one.selection.found):
         if not any(spot.kind == "selection" and spot.index == index for panel in panels for spot in panel.spots):
             notes.append(f"Selection {one.name} is not drawn: its averages are not finite.")

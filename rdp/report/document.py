@@ -6,11 +6,12 @@ import math
 from collections.abc import Sequence
 
 from rdp.report.averages import Average, average_of
+from rdp.report.budget_words import budgets_table, held_words, limits_asked, unspent_words, weighted
 from rdp.report.frames import gain_over
 from rdp.report.markdown import code, escape, markdown_table, markdown_text
 from rdp.report.study import Reported, Study
 from rdp.report.tables import comparison_table, sense_words
-from rdp.report.text import Code, Piece, Row, TextTable, general, percent, shares_text
+from rdp.report.text import TextTable, general, percent, shares_text
 from rdp.selection import Problem, Status
 from rdp.selection.baselines import Baseline
 
@@ -44,11 +45,8 @@ def asked(problem: Problem) -> str:
     """What a problem asks for, as a sentence of Markdown."""
     statement = problem.statement
     goal = "Minimise" if problem.goal == "minimize" else "Maximise"
-    text = f"{goal} the average {code(problem.objective.column)}{_weighted(problem, problem.objective.column)}"
-    limits = [
-        f"the average {code(c.term.column)}{_weighted(problem, c.term.column)} {sense_words(c.sense)} {c.budget:g}"
-        for c in problem.constraints
-    ]
+    text = f"{goal} the average {code(problem.objective.column)}{weighted(problem, problem.objective.column)}"
+    limits = limits_asked(problem)
     text += (", with " + " and ".join(limits) if limits else ", without a budget") + "."
     extras = [
         f"{code(column)} of each image {sense_words(sense)} {bound:g}"
@@ -57,13 +55,14 @@ def asked(problem: Problem) -> str:
     extras += [f"values of {code(column)} above {cap:g} count as {cap:g}" for column, cap in statement.cap.items()]
     if statement.points:
         extras.append("only points of " + " ".join(code(pattern) for pattern in statement.points))
+    if problem.max_points is not None:
+        extras.append(f"no more than {problem.max_points} distinct point{_s(problem.max_points)} in all")
+    if problem.index_cost is not None:
+        charged = " and ".join(code(column) for column in problem.index_cost.added)
+        extras.append(f"side information counts in {charged}")
     extras += [f"{len(statement.fix)} images fixed"] if statement.fix else []
     extras += [f"{len(statement.forbid)} choices forbidden"] if statement.forbid else []
     return text + (f" Also: {'; '.join(extras)}." if extras else "")
-
-
-def _weighted(problem: Problem, column: str) -> str:
-    return " (weighted by pixels)" if problem.terms[column].weighting == "pixels" else ""
 
 
 def _about(study: Study) -> str:
@@ -96,22 +95,11 @@ def _selection_part(study: Study, one: Reported) -> str:
         f"gap {general(selection.gap, 2).text}."
     )
     if selection.budgets:
-        lines.append(markdown_table(_budgets_table(one)).rstrip())
+        lines.append(markdown_table(budgets_table(selection.budgets)).rstrip())
     lines.append(markdown_table(comparison_table(study, one)).rstrip())
     lines.append(_baseline_sentence(study, one, "best single point within the budgets", one.single))
     lines.append(_baseline_sentence(study, one, "time-shared mixture of single points", one.mixture))
     return "\n\n".join(lines)
-
-
-def _budgets_table(one: Reported) -> TextTable:
-    rows: list[Row] = []
-    for budget in one.selection.budgets:
-        name: tuple[Piece, ...] = (Code(budget.column), f" {sense_words(budget.sense)}")
-        weighted = "pixels" if budget.weighting == "pixels" else "images"
-        numbers = (general(budget.budget), general(budget.average), general(budget.slack, 3))
-        rows.append((name, *numbers, weighted, budget.sentence or "–"))
-    header = ("Budget", "Value", "Average", "Slack", "Mean over", "Price")
-    return TextTable("", "lrrrll", header, (tuple(rows),))
 
 
 def _baseline_sentence(study: Study, one: Reported, name: str, baseline: Baseline | None) -> str:
@@ -128,29 +116,12 @@ def _baseline_sentence(study: Study, one: Reported, name: str, baseline: Baselin
         return text + "." + _left_out(study, baseline)
     text += ": " + _gain_words(study, one, baseline)
     if baseline is one.mixture:
-        return text + " Images draw their point at random." + _held_words(one, baseline)
-    unspent = [
-        f"{abs(c.budget - baseline.averages[c.term.column]):.3g} of {code(c.term.column)}" for c in problem.constraints
-    ]
-    text += f" It leaves unspent {' and '.join(unspent)}." if unspent else ""
+        return text + " Images draw their point at random." + held_words(one.selection.budgets, problem, baseline)
+    unspent = unspent_words(problem.constraints, baseline)
+    text += f" It leaves unspent {unspent}." if unspent else ""
+    if problem.index_cost is not None and baseline.index_bits < problem.index_cost.bits:
+        text += " Its side information is one number for all images."
     return text + _left_out(study, baseline)
-
-
-def _held_words(one: Reported, mixture: Baseline) -> str:
-    """What the mixture keeps in each constraint."""
-    averages, budgets = [], []
-    for held, budget in zip(mixture.held, one.selection.budgets, strict=True):
-        if held.to == "average":
-            averages.append(f"{code(held.column)} ({general(held.limit).text})")
-            continue
-        loose = ", which does not bind the selection" if budget.price == 0 else ""
-        budgets.append(f"{code(held.column)} {sense_words(held.sense)} {held.limit:g}{loose}")
-    parts = [f"to the selection's own average of {' and '.join(averages)}"] if averages else []
-    parts += [f"to the budget{_s(len(budgets))} {' and '.join(budgets)}"] if budgets else []
-    if not parts:
-        return ""
-    claim = ": this gain is not unspent budget." if len(mixture.parts) > 1 else "."
-    return f" The mixture is held {', and '.join(parts)}{claim}"
 
 
 def _gain_words(study: Study, one: Reported, baseline: Baseline) -> str:

@@ -27,7 +27,8 @@ def points_frame(study: Study) -> pd.DataFrame:
     data: dict[str, Any] = {"point": study.points, "images": study.images_of}
     data["failed"] = study.cells.grid.failed.sum(axis=0)
     for average in study.averages:
-        data[average.key] = study.cells.point_averages(average)
+        if not average.side_info:
+            data[average.key] = study.cells.point_averages(average)
     frame = pd.DataFrame(data)
     for one in study.selections:
         frame[count_column(study, one)] = pd.array(counts_of(study, one), dtype="Int64")
@@ -98,17 +99,19 @@ def baselines_frame(study: Study) -> pd.DataFrame:
 def budgets_frame(study: Study) -> pd.DataFrame:
     """One row a budget: what it is, the selection's average, how much room is left, and the price.
 
+    `group` names the group of images whose average it is, and is empty where it is that of all images.
     `mixture_limit` is what the time-shared mixture was held to, and `mixture_held_to` whether that is the selection's
     own `average` or the `budget`; both are missing without a selection.
     """
     import pandas as pd
 
-    names = ["selection", "column", "sense", "budget", "weighting", "average", "slack", "price", "sentence"]
+    names = ["selection", "column", "sense", "budget", "group", "weighting", "average", "slack", "price", "sentence"]
     rows: list[tuple[Any, ...]] = []
     for one in study.selections:
         held = one.mixture.held if one.mixture is not None else ()
         for k, b in enumerate(one.selection.budgets):
-            own = (one.name, b.column, b.sense, b.budget, b.weighting, b.average, b.slack, b.price, b.sentence)
+            own = (one.name, b.column, b.sense, b.budget, b.group, b.weighting, b.average, b.slack, b.price)
+            own = (*own, b.sentence)
             rows.append((*own, held[k].limit, held[k].to) if held else (*own, NOTHING, ""))
     numbers = dict.fromkeys(("average", "slack", "price", "mixture_limit"), float)
     return pd.DataFrame(rows, columns=[*names, "mixture_limit", "mixture_held_to"]).astype(numbers)

@@ -19,7 +19,8 @@ from rdp.report.names import ShortNames, shorten
 from rdp.selection import Selection, load_selection
 from rdp.selection.baselines import Baseline, best_single_point, fair_mixture
 from rdp.selection.grid import make_grid
-from rdp.selection.problem import IntArray, weighted_mean
+from rdp.selection.index_cost import IndexCost, index_cost
+from rdp.selection.problem import FloatArray, IntArray, weighted_mean
 from rdp.tables import CellTable
 
 Given: TypeAlias = "Selection | str | os.PathLike[str]"
@@ -31,10 +32,14 @@ SAME = 1e-9
 
 @dataclass(frozen=True, eq=False)
 class Share:
-    """A probability and the choice (N,) of the table's point numbers that has it."""
+    """A probability and the choice (N,) of the table's point numbers that has it.
+
+    `added` are the bits that name its points: by column (`bpp`, `nbytes`) what they add to each image (N,).
+    """
 
     share: float
     choice: IntArray
+    added: Mapping[str, FloatArray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,17 +52,22 @@ class Reported:
     mixture: Baseline | None
     numbers: IntArray
     """The table's number of each of the problem's points."""
+    naming: IndexCost
+    """The side information of the selection, whether or not its problem has it in the rates."""
 
     @property
     def own(self) -> tuple[Share, ...]:
         """The selection itself, as one choice of the table's point numbers; empty without one."""
         choice = self.selection.choice
-        return () if choice is None else (Share(1.0, self.numbers[choice]),)
+        return () if choice is None else (Share(1.0, self.numbers[choice], self.naming.added),)
 
     def shares(self, baseline: Baseline | None) -> tuple[Share, ...]:
         """A baseline as choices of the table's point numbers."""
-        parts = () if baseline is None else baseline.parts
-        return tuple(Share(part.share, self.numbers[part.choice]) for part in parts)
+        if baseline is None:
+            return ()
+        part_of = baseline.index_bits / self.naming.bits if self.naming.bits else 0.0
+        added = {column: part_of * values for column, values in self.naming.added.items()}
+        return tuple(Share(part.share, self.numbers[part.choice], added) for part in baseline.parts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +104,7 @@ class Study:
         """The number shown for a selection or a baseline; NaN for none."""
         if not shares:
             return math.nan
-        return average.of(math.fsum(s.share * self.cells.average(average, s.choice) for s in shares))
+        return average.of(math.fsum(s.share * self.cells.average(average, s.choice, s.added) for s in shares))
 
 
 def make_study(table: CellTable, given: Selections, columns: Sequence[str] | None, title: str | None) -> Study:
@@ -166,10 +176,10 @@ def _check_belongs(selection: Selection, cells: Cells, name: str) -> None:
     numbers = _numbers(problem.points, grid.points)[selection.choice]
     for column in problem.statement.used_columns:
         grid.table.require((column,))
-        values = grid.values(column)[rows, numbers]
-        average = weighted_mean(
-            np.minimum(values, problem.statement.cap.get(column, np.inf)), problem.terms[column].weights
-        )
+        values = np.minimum(grid.values(column)[rows, numbers], problem.statement.cap.get(column, np.inf))
+        if problem.index_cost is not None and column in problem.index_cost.added:
+            values = values + problem.index_cost.added[column]
+        average = weighted_mean(values, problem.terms[column].weights)
         if not math.isclose(average, selection.averages[column], rel_tol=SAME):
             raise TableError(
                 f"selection {name!r} is of another table: its average {column} is {selection.averages[column]:.9g}, "
@@ -180,7 +190,10 @@ def _check_belongs(selection: Selection, cells: Cells, name: str) -> None:
 def _reported(name: str, selection: Selection, cells: Cells) -> Reported:
     problem = selection.problem
     mixture = fair_mixture(selection) if selection.found else None
-    return Reported(name, selection, best_single_point(problem), mixture, _numbers(problem.points, cells.grid.points))
+    numbers = _numbers(problem.points, cells.grid.points)
+    images, points = problem.shape
+    naming = problem.index_cost or index_cost(points, images, problem.max_points, cells.pixels)
+    return Reported(name, selection, best_single_point(problem), mixture, numbers, naming)
 
 
 def _numbers(points: Sequence[str], of: Sequence[str]) -> IntArray:

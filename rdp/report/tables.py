@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 def points_table(study: Study, frame: pd.DataFrame) -> TextTable:
     """The operating points, then the selections and what they are measured against (as Table 4.1 of the thesis)."""
-    shown = [average for average in study.averages if not average.secondary] or list(study.averages)
+    own = [average for average in study.averages if not average.side_info]
+    shown = [average for average in own if not average.secondary] or own
     partial = not all(study.complete)
     places = {a.key: decimals_for(frame.loc[study.complete, a.key], a.unit) for a in shown}
     header = ["Operating point", *(["Images"] if partial else []), *(a.heading for a in shown)]
@@ -127,9 +128,12 @@ def _role(study: Study, one: Reported, average: Average) -> Cell:
     problem, words = one.selection.problem, []
     if average_of(study.averages, problem, problem.objective.column) == average:
         words.append("minimised" if problem.goal == "minimize" else "maximised")
-    for constraint in problem.constraints:
-        if average_of(study.averages, problem, constraint.term.column) == average:
-            words.append(f"{sense_words(constraint.sense)} {constraint.budget:g}")
+    for column, sense, budget in problem.statement.budgets:
+        if average_of(study.averages, problem, column) == average:
+            words.append(f"{sense_words(sense)} {budget:g}")
+    for column, sense, budget in problem.statement.group_budgets:
+        if average_of(study.averages, problem, column) == average:
+            words.append(f"{sense_words(sense)} {budget:g} in each group")
     return (average.heading, ": " + ", ".join(words)) if words else average.heading
 
 

@@ -36,7 +36,7 @@ _SAID = {
     "points": "the operating points, their averages, and how many images chose each",
     "comparison": "the selection against the best single point and the mixture of single points",
     "baselines": "which points those two are made of",
-    "budgets": "budgets, averages, slack and prices",
+    "budgets": "all budgets, averages, slack and prices",
     "chosen": "the point of every image, with its values",
     "figure": "average rate against quality",
 }

@@ -5,6 +5,11 @@ a selection's gain over it is only budget that the single point leaves unspent. 
 images are assigned to a few single points at random, with the probabilities that are best while it spends no more of
 any budget than the selection itself. A budget that does not bind the selection is no matter of spending, so there the
 mixture keeps the budget alone (`fair_mixture`). What a selection gains over it comes from looking at the images.
+
+Groups: a mixture is one for all images, and keeps the budget of every group as it is; held to what the selection spends
+in each group, there would rarely be one. Where groups differ, it leaves some of their budgets unspent.
+A limit on the distinct points holds for both baselines, points of fixed images included. Side information that is part
+of the rate: the images of a mixture need it like those of the selection, while one point for all images is named once.
 """
 
 from __future__ import annotations
@@ -16,20 +21,19 @@ from typing import Literal
 
 import numpy as np
 
-from rdp.errors import SolverError, SpecError
+from rdp.errors import SpecError
 from rdp.selection.check import excess
-from rdp.selection.problem import BoolArray, FloatArray, IntArray, Problem, Term
+from rdp.selection.group_words import limits_in_words
+from rdp.selection.index_cost import index_cost
+from rdp.selection.mixture_shares import best_shares
+from rdp.selection.named_once import named_once
+from rdp.selection.problem import FloatArray, IntArray, Problem, Term
 from rdp.selection.result import Budget, Selection
+from rdp.selection.single_points import eligible_points, points_left
 from rdp.selection.statement import Sense
-
-SMALLEST_SHARE = 1e-9
-"""A probability below this is the solver's rounding."""
 
 BINDING_SLACK = 1e-3
 """A budget whose price is not known binds when it is spent up to this part of it."""
-
-_OPTIMAL, _INFEASIBLE = 0, 2
-"""Statuses of `scipy.optimize.linprog`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,10 +56,16 @@ class Held:
     sense: Sense
     limit: float
     to: Literal["average", "budget"]
+    group: str = ""
 
     @property
     def name(self) -> str:
-        """`bpp <= 0.4948 (the selection's average)`, as messages show it."""
+        """`bpp <= 0.4948 (the selection's average)`, or `bpp <= 0.5 in 'faces'`, as messages show it."""
+        return f"{self.words} in {self.group!r}" if self.group else self.words
+
+    @property
+    def words(self) -> str:
+        """The same without the group."""
         whose = " (the selection's average)" if self.to == "average" else ""
         return f"{self.column} {'<=' if self.sense == 'at_most' else '>='} {self.limit:.6g}{whose}"
 
@@ -66,7 +76,9 @@ class Baseline:
 
     `averages` maps every column of `problem.terms` to its weighted average, for a mixture the expected one. `left_out`
     maps points that could not take part to the reason. `held` has, for a mixture, one entry a constraint, in their
-    order: what it keeps, or what none keeps.
+    order: what it keeps, or what none keeps. `index_bits` is what naming its points takes, in bits an image; where the
+    problem has side information in its rates, the averages include them. `bounded` are the averages of the problem's
+    constraints, in their order.
     """
 
     parts: tuple[Part, ...]
@@ -74,6 +86,8 @@ class Baseline:
     left_out: Mapping[str, str] = field(default_factory=dict)
     reason: str = ""
     held: tuple[Held, ...] = ()
+    index_bits: float = 0.0
+    bounded: tuple[float, ...] = ()
 
     @property
     def found(self) -> bool:
@@ -104,17 +118,24 @@ def best_single_point(problem: Problem) -> Baseline:
     Fixed images keep their point. Of equally good points the first in the points' order is taken. The result is
     without parts, and says why, when no point is allowed for every image, or none meets the budgets.
     """
-    numbers, choices, left_out = _eligible(problem)
+    once = named_once(problem)
+    numbers, choices, left_out = eligible_points(problem, once)
     if not numbers:
         return Baseline((), left_out=left_out, reason="no point may be used for every image")
     sign = 1.0 if problem.goal == "minimize" else -1.0
-    within = [k for k, choice in enumerate(choices) if max(excess(problem, choice), default=0.0) <= 0]
+    judged = [once if (choice == number).all() else problem for number, choice in zip(numbers, choices, strict=True)]
+    within = [k for k, choice in enumerate(choices) if max(excess(judged[k], choice), default=0.0) <= 0]
     if not within:
-        budgets = " and ".join(constraint.name for constraint in problem.constraints)
+        signs = {"at_most": "<=", "at_least": ">="}
+        budgets = limits_in_words(
+            (f"{c.term.column} {signs[c.sense]} {c.budget:g}", c.group) for c in problem.constraints
+        )
         some = "none of the points that may be used for every image" if left_out else "no single point"
         return Baseline((), left_out=left_out, reason=f"{some} meets {budgets}")
-    best = min(within, key=lambda k: sign * problem.objective.average(choices[k]))
-    return _baseline(problem, (Part(problem.points[numbers[best]], 1.0, choices[best]),), left_out)
+    best = min(within, key=lambda k: sign * judged[k].objective.average(choices[k]))
+    part = Part(problem.points[numbers[best]], 1.0, choices[best])
+    named = 1 if (choices[best] == numbers[best]).all() else problem.max_points
+    return _baseline(judged[best], (part,), left_out, named=named)
 
 
 def fair_mixture(selection: Selection) -> Baseline:
@@ -127,7 +148,7 @@ def fair_mixture(selection: Selection) -> Baseline:
     without parts when no mixture is within the budgets. Raises `NoSelectionError` or `InfeasibleError` without one.
     """
     problem, _ = selection.problem, selection.required_choice
-    loose = [budget.column for budget in selection.budgets if not _binds(budget)]
+    loose = [budget.column for budget in selection.budgets if not budget.group and not _binds(budget)]
     mixture = time_shared_mixture(problem, selection.averages, at_budget=loose)
     if mixture.found or all(held.to == "budget" for held in mixture.held):
         return mixture
@@ -148,22 +169,25 @@ def time_shared_mixture(
 
     The mixture is a probability for each point, and each image draws its point at random. It is an optimum of a linear
     programme, so at most one more point has a share than there are budgets. The columns in `at_budget`, a column that
-    is bounded on both sides, and the objective where it is bounded too, keep the budgets themselves. The result is
+    is bounded on both sides, and the objective where it is bounded too, keep the budgets themselves, and so do all
+    budgets of groups. With a limit on the points, no more have a share than it leaves beside the fixed images. The
+    result is
     without parts, and says why, when there is no such mixture. Raises `SpecError` for an average that is missing.
     """
-    numbers, choices, left_out = _eligible(problem)
+    numbers, choices, left_out = eligible_points(problem)
     if not numbers:
         return Baseline((), left_out=left_out, reason="no point may be used for every image")
     held = _held(problem, averages_at, at_budget)
     sign = 1.0 if problem.goal == "minimize" else -1.0
     costs = sign * _averages(problem.objective, choices)
-    shares = _shares(costs, *_rows(problem, choices, held))
+    shares = best_shares(costs, *_rows(problem, choices, held), points_left(problem, numbers))
     if shares is None:
-        limits = " and ".join(one.name for one in held)
-        reason = f"no mixture of single points meets {limits}"
+        limits = limits_in_words((one.words, one.group) for one in held)
+        some = "single points" if problem.max_points is None else f"{problem.max_points} single points"
+        reason = f"no mixture of {some} meets {limits}"
         return Baseline((), left_out=left_out, reason=reason, held=held)
     parts = [Part(problem.points[numbers[k]], float(shares[k]), choices[k]) for k in np.flatnonzero(shares)]
-    return _baseline(problem, tuple(parts), left_out, held)
+    return _baseline(problem, tuple(parts), left_out, held, problem.max_points)
 
 
 def gain(value: float, over: float, *, lower_is_better: bool, unit: str = "") -> Gain:
@@ -173,51 +197,19 @@ def gain(value: float, over: float, *, lower_is_better: bool, unit: str = "") ->
     return Gain(absolute, absolute / over if sound and unit != "dB" else None)
 
 
-def _eligible(problem: Problem) -> tuple[list[int], list[IntArray], dict[str, str]]:
-    """Numbers and choices (N,) of the points that every image may take, and why the others may not be used."""
-    rows, fixed = _fixed(problem)
-    free = ~rows
-    numbers, choices, left_out = [], [], {}
-    for number, point in enumerate(problem.points):
-        if not problem.allowed[free, number].all():
-            left_out[point] = _why_not(problem, number, free)
-            continue
-        numbers.append(number)
-        choices.append(np.where(rows, fixed, number).astype(np.int64))
-    if not problem.allowed.any(axis=1).all():
-        return [], [], left_out
-    return numbers, choices, left_out
-
-
-def _fixed(problem: Problem) -> tuple[BoolArray, IntArray]:
-    """Images (N,) that the statement fixes, and their point's number (0 for the others)."""
-    fix = problem.statement.fix
-    rows = np.array([isinstance(fix, Mapping) and label in fix for label in problem.labels], dtype=np.bool_)
-    return rows, np.where(rows, problem.allowed.argmax(axis=1), 0).astype(np.int64)
-
-
-def _why_not(problem: Problem, number: int, free: BoolArray) -> str:
-    present = problem.present[:, number]
-    if not present.all():
-        return f"{int(present.sum())} of {len(present)} images have it"
-    out = np.zeros(len(present), dtype=np.bool_)
-    for bound in problem.image_bounds:
-        out |= ~bound.met()[:, number]
-    if (out & free).any():
-        return f"out of the bounds on each image in {int((out & free).sum())} of {len(present)} images"
-    return f"forbidden for {int((~problem.allowed[:, number] & free).sum())} of {len(present)} images"
-
-
 def _averages(term: Term, choices: list[IntArray]) -> FloatArray:
     return np.array([term.average(choice) for choice in choices])
 
 
 def _held(problem: Problem, averages_at: Mapping[str, float], at_budget: Collection[str]) -> tuple[Held, ...]:
     """What the mixture keeps in place of each constraint."""
-    columns = [constraint.term.column for constraint in problem.constraints]
+    columns = [constraint.term.column for constraint in problem.constraints if not constraint.group]
     held = []
     for constraint in problem.constraints:
         column = constraint.term.column
+        if constraint.group:
+            held.append(Held(column, constraint.sense, constraint.budget, "budget", constraint.group))
+            continue
         if column not in averages_at:
             raise SpecError(f"the selection's average of {column!r} is needed to find the mixture at that average")
         if column in at_budget or columns.count(column) > 1 or column == problem.objective.column:
@@ -238,36 +230,24 @@ def _rows(problem: Problem, choices: list[IntArray], held: tuple[Held, ...]) -> 
     return matrix, limits
 
 
-def _shares(costs: FloatArray, matrix: FloatArray, limits: FloatArray) -> FloatArray | None:
-    """Probabilities (M,) of least cost with matrix @ shares <= limits, or None when there are none."""
-    from scipy.optimize import linprog
-
-    count = len(costs)
-    scale = float(np.abs(costs).max()) or 1.0
-    bounded = len(limits) > 0
-    result = linprog(
-        costs / scale,
-        A_ub=matrix if bounded else None,
-        b_ub=limits if bounded else None,
-        A_eq=np.ones((1, count)),
-        b_eq=np.ones(1),
-        bounds=(0, 1),
-        method="highs-ds",
-    )
-    if result.status == _INFEASIBLE:
-        return None
-    if result.status != _OPTIMAL:
-        raise SolverError(f"the time-shared mixture was not found: {result.message}")
-    found = np.asarray(result.x, dtype=np.float64)
-    shares = np.where(found < SMALLEST_SHARE, 0.0, found)
-    return np.asarray(shares / shares.sum())
-
-
 def _baseline(
-    problem: Problem, parts: tuple[Part, ...], left_out: Mapping[str, str], held: tuple[Held, ...] = ()
+    problem: Problem,
+    parts: tuple[Part, ...],
+    left_out: Mapping[str, str],
+    held: tuple[Held, ...] = (),
+    named: int | None = None,
 ) -> Baseline:
-    averages = {
-        name: math.fsum(part.share * term.average(part.choice) for part in parts)
-        for name, term in problem.terms.items()
-    }
-    return Baseline(parts, averages, left_out, held=held)
+    """A baseline with its averages; images are told one of `named` points apart."""
+
+    def average(term: Term) -> float:
+        return math.fsum(part.share * term.average(part.choice) for part in parts)
+
+    images, points = problem.shape
+    return Baseline(
+        parts,
+        {name: average(term) for name, term in problem.terms.items()},
+        left_out,
+        held=held,
+        index_bits=index_cost(points, images, named, None).bits,
+        bounded=tuple(average(constraint.term) for constraint in problem.constraints),
+    )

@@ -69,7 +69,7 @@ def solve_form(
     reduced = reduced_costs(form, prices)
     near = Near.of(form, prices, relaxation.bound, reduced)
     best = Incumbent()
-    if gap_abs > 0:
+    if exact and gap_abs > 0:
         best = best.better(form, _quickly(near, gap_abs, ends))
     if exact and best.cost - relaxation.bound > gap_abs:
         raw, best = _exactly(near, best, gap_abs, ends, SOME)

@@ -29,6 +29,8 @@ from rdp.selection.sums import accurate_sum
 
 MOST_TIES = 4_096
 """Near ties that are listed; with more of them open an exact search is out of reach."""
+PAIRS = 200
+"""Pairs of sets that are looked at, for each set that a half may have."""
 UNIT_ROUNDOFF = 0.5 * float(np.finfo(np.float64).eps)
 
 
@@ -138,7 +140,7 @@ def search(
         enough=enough - near.cost,
         outs=tuple(1 - int((~mask[np.arange(near.form.images), near.base]).sum()) for mask in near.form.cuts),
     )
-    pair = cheapest_pair(first, second, window, ends)
+    pair = cheapest_pair(first, second, window, ends, PAIRS * most)
     if pair is None:
         return None
     choice = near.base.copy()

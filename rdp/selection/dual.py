@@ -36,7 +36,7 @@ from rdp.selection.sums import accurate_sum
 
 CLOSE = 1e-13
 """The planes have met L when they are above it by no more than this part of the sums in it."""
-ROUGH = 1e-5
+ROUGH = 1e-4
 MANY = 4_000
 """With so many images a climb is this rough (a part of the range of the cost), and the rest is for the open ones."""
 STAGES = 12
@@ -109,7 +109,7 @@ class Dual:
         """Go on with a form that differs in its budgets only."""
         self.form = form
         if self._master is not None:
-            self._master.budgets = form.budgets
+            self._master.form = form
 
     def _climb(self, start: FloatArray, within: float, ends: float) -> Relaxation:
         master = self._whole()

@@ -38,13 +38,15 @@ class Window:
     outs: tuple[int, ...] = ()
 
 
-def cheapest_pair(first: States, second: States, window: Window, ends: float) -> tuple[int, int] | None:
+def cheapest_pair(
+    first: States, second: States, window: Window, ends: float, most: int = MOST_PAIRS
+) -> tuple[int, int] | None:
     """Numbers of the two sets of the cheapest pair within the window, the first of equals; None when there is none.
 
-    Raises `TooManyError` when there are too many pairs to look at, or the time is up.
+    Raises `TooManyError` when there are more than `most` pairs to look at, or the time is up.
     """
     if len(first) < len(second):
-        pair = cheapest_pair(second, first, window, ends)
+        pair = cheapest_pair(second, first, window, ends, most)
         return None if pair is None else (pair[1], pair[0])
     grid = _Grid(second, window)
     best: tuple[int, int] | None = None
@@ -52,7 +54,7 @@ def cheapest_pair(first: States, second: States, window: Window, ends: float) ->
     seen = 0
     for one, two in grid.pairs(first):
         seen += len(one)
-        if seen > MOST_PAIRS:
+        if seen > most:
             raise TooManyError("too many selections are nearly as good")
         if perf_counter() > ends:
             raise TooManyError("the exact search did not end within the time limit")

@@ -88,7 +88,6 @@ class Master:
         self._spare = np.empty_like(self.cost)
         self._starts = np.arange(form.images) * form.cost.shape[1]
         self._solver: Any = None
-        self.budgets = form.budgets
 
     def climb(self, start: FloatArray, enough: float, ends: float) -> Climb:
         """Evaluate and solve in turn until the planes are above L by no more than `enough`, from prices `start` on."""
@@ -127,11 +126,11 @@ class Master:
         total = solver.Sum(self._heights) + solver.Sum(
             [
                 -b * price
-                for price, b in zip(self._prices, (self.budgets * self.size / self.height).tolist(), strict=True)
+                for price, b in zip(self._prices, (self.form.budgets * self.size / self.height).tolist(), strict=True)
             ]
         )
         # With room for the tolerance of GLOP.
-        target = (value - self.constant + float(self.low @ self.budgets)) / self.height - 1e-8
+        target = (value - self.constant + float(self.low @ self.form.budgets)) / self.height - 1e-8
         level = solver.Add(total >= target)
         found = []
         for price in self._prices:
@@ -165,7 +164,7 @@ class Master:
                 reduced += self._spare
         choice = reduced.argmin(axis=1)
         cells = self._starts + choice
-        value = self.constant + float(reduced.ravel()[cells].sum()) - float(prices @ self.budgets)
+        value = self.constant + float(reduced.ravel()[cells].sum()) - float(prices @ self.form.budgets)
         costs = self._by_class(self.cost.ravel()[cells])
         usages = np.array([self._by_class(values.ravel()[cells]) for values in form.coefficients])
         for number in range(self.count):
@@ -205,7 +204,7 @@ class Master:
         objective.Clear()
         if coefficients is None:
             coefficients = dict.fromkeys(self._heights, 1.0)
-            paid = (self.budgets * self.size / self.height).tolist()
+            paid = (self.form.budgets * self.size / self.height).tolist()
             coefficients |= {price: -amount for price, amount in zip(self._prices, paid, strict=True)}
         for variable, coefficient in coefficients.items():
             objective.SetCoefficient(variable, coefficient)
@@ -227,7 +226,7 @@ class Master:
         if solver.Solve() != solver.OPTIMAL:
             return None, math.inf
         found = np.clip([price.solution_value() for price in self._prices], 0.0, self.high)
-        above = solver.Objective().Value() * self.height + self.constant - float(self.low @ self.budgets)
+        above = solver.Objective().Value() * self.height + self.constant - float(self.low @ self.form.budgets)
         return self.low + found * self.size, above
 
     def _at_the_edge(self) -> bool:

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from rdp.errors import SpecError
 
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
-IMAGE_BYTES = 40
-"""What an image takes beside its cells: a hash while keys are read; its choice, and its part of the open ones."""
-WORK_BYTES = 100 * 2**20
-"""Blocks that threads work on, and what libraries hold back for reuse."""
-LEAST_ROWS, MOST_ROWS = 1 << 15, 1 << 17
-ROW_BYTES = 200
+SOLVER_BYTES = 45 * 10**6
+"""What OR-Tools and its like take once they are loaded."""
+WORK_BYTES = 90 * 10**6
+"""What threads work on, and what allocators hold back."""
+IMAGE_BYTES = 16
+"""What an image takes beside its cells: a hash while keys are read, later its choice, and that once more."""
+OPEN_BYTES = 1.25
+"""What a number of the table takes on average, being kept while its image is open: few are, but in several copies."""
+SAMPLE = 65_536
+SAMPLE_BYTES = 32
+"""Images of the larger sample of `rdp.selection.passes`, and what each of their numbers takes."""
+LEAST_ROWS, MOST_ROWS = 1 << 14, 1 << 16
+ROW_BYTES = 400
 """What a row may take while it is decoded: its names above all."""
 DECODED = 3
 """Batches of one table that are decoded or about to be."""
@@ -56,9 +65,30 @@ def used_memory() -> int:
         return peak_memory()
 
 
+def program_memory() -> int:
+    """What the program takes in bytes, with what it will still load."""
+    return used_memory() + (0 if "ortools" in sys.modules else SOLVER_BYTES)
+
+
+@contextmanager
+def memory_given_back() -> Iterator[None]:
+    """Within, pyarrow takes memory from where NumPy takes it, so that what one frees the other can use.
+
+    Its own allocators hold back about 100 MB for themselves.
+    """
+    import pyarrow as pa
+
+    before = pa.default_memory_pool()
+    pa.set_memory_pool(pa.system_memory_pool())
+    try:
+        yield
+    finally:
+        pa.set_memory_pool(before)
+
+
 @dataclass(frozen=True)
 class Plan:
-    """How `memory` bytes are spent: `base` on the program, `images` on images, the rest on rows at a time.
+    """How `memory` bytes are spent: `base` on the program, `images` on what is kept of images, the rest on rows.
 
     `rows` is how many rows are decoded at a time, `spare` what a join may take.
     """
@@ -70,16 +100,19 @@ class Plan:
     spare: int
 
     @classmethod
-    def of(cls, memory: int, images: int, tables: int) -> Plan:
-        """The plan for so many images; raises `SpecError` that says the least that works."""
-        base = used_memory() + WORK_BYTES
-        counted = images * IMAGE_BYTES
-        least = base + counted + LEAST_ROWS * ROW_BYTES * DECODED * tables
+    def of(cls, memory: int, program: int, tables: int, images: int = 0, numbers: int = 0) -> Plan:
+        """The plan for so many tables, images and `numbers` used of an image; `program` is `program_memory` before.
+
+        Raises `SpecError` that says the least that works.
+        """
+        base = program + WORK_BYTES
+        kept = int(images * (IMAGE_BYTES + OPEN_BYTES * numbers) + min(images, SAMPLE) * numbers * SAMPLE_BYTES)
+        least = base + kept + LEAST_ROWS * ROW_BYTES * DECODED * tables
         if memory < least:
+            what = f" for {images} images" if images else ""
             raise SpecError(
-                f"--memory {size_text(memory)} is too little: {size_text(int(least * 1.02))} is the least for "
-                f"{images} images"
+                f"--memory {size_text(memory)} is too little: {size_text(int(least * 1.02))} is the least{what}"
             )
-        spare = memory - base - counted
+        spare = memory - base - kept
         rows = min(max(spare // (2 * ROW_BYTES * DECODED * tables), LEAST_ROWS), MOST_ROWS)
-        return cls(memory, base, counted, rows, spare)
+        return cls(memory, base, kept, rows, spare)

@@ -85,10 +85,9 @@ class DirectReader(CellReader):
         place = {name: k for k, name in enumerate(points)}
         self._place: IntArray = np.array([place.get(name, -1) for name in scan.points.names], dtype=np.int64)
         longest = max(len(scan.own_points), 1)
-        self._portion = max(BLOCK_CELLS // longest, 1)
         # Batches that end where portions end need no copy.
-        whole = self._portion * longest
-        self._rows = whole * max(rows // whole, 1) if rows >= whole else rows
+        self._portion = max(min(BLOCK_CELLS, rows) // longest, 1)
+        self._rows = self._portion * longest
 
     def cheap_starts(self) -> list[int]:
         """See `CellReader`: where the row groups of the first table begin."""

@@ -94,7 +94,7 @@ def put_in_order(
     folder = spill.folder(needed)
     parts = max(-(-rows * row_bytes * 4 // plan.spare), 1)
     if parts > MOST_PARTS:
-        least = plan.base + plan.images + rows * row_bytes * 4 // MOST_PARTS
+        least = plan.memory - plan.spare + rows * row_bytes * 4 // MOST_PARTS
         raise TableError(
             f"--memory {size_text(plan.memory)} is too little for the {rows} rows of {tables[0].source}, which do not "
             f"lie in order ({scan.scattered}); {size_text(least)} would do"

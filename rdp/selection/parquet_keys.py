@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,11 +25,13 @@ class PointNames:
     def __init__(self) -> None:
         self.names: list[str] = []
         self._number: dict[str, int] = {}
+        self._lock = Lock()
 
     def codes(self, rows: Rows, source: str) -> IntArray:
         """The number of each row's point. Raises `TableError` for an empty name and for too many."""
         coded = encoded(rows, "point", source)
-        numbers = np.array([self._of(name) for name in coded.dictionary.to_pylist()], dtype=np.int64)
+        with self._lock:  # tables are read side by side, each by a thread
+            numbers = np.array([self._of(name) for name in coded.dictionary.to_pylist()], dtype=np.int64)
         codes = coded.indices.to_numpy(zero_copy_only=False)
         if "" in self._number:
             refuse_empty("point", rows.first + int((numbers[codes] == self._number[""]).argmax()), source)

@@ -8,7 +8,8 @@ going the slow way (`rdp.selection.parquet_join`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 KEYS = ("dataset", "image", "point")
+APART = "the rows of an image do not stand together"
 Counts = npt.NDArray[np.unsignedinteger]
 
 
@@ -104,13 +106,16 @@ def scan_tables(tables: Sequence[RowTable], wanted: Sequence[str], rows: int) ->
     hashes = Hashes()
     walks = [_Walk(table, scan, rows, main=number == 0) for number, table in enumerate(tables)]
     value_set = pa.array(list(wanted), pa.string())
-    for dataset, image in _same(walks, scan):
-        if len(value_set):
-            _note(scan, hashes.count, dataset, image, value_set)
-        hashes.add(pair_hashes(dataset, image))
+    with closing(_same(walks, scan)) as names:
+        for dataset, image in names:
+            if len(value_set):
+                _note(scan, hashes.count, dataset, image, value_set)
+            if hashes.add(pair_hashes(dataset, image)):
+                scan.scattered = APART
+                break
     scan.own_points = [scan.points.names[k] for k in sorted(walks[0].seen)]
     if not scan.scattered and hashes.repeated():
-        scan.scattered = "the rows of an image do not stand together"
+        scan.scattered = APART
     if not scan.scattered:
         scan.layouts = [walk.layout() for walk in walks]
     return scan
@@ -123,10 +128,15 @@ def _note(scan: Scan, first: int, dataset: pa.Array, image: pa.Array, wanted: pa
         scan.found.append(Found(first + place, dataset[place].as_py(), image[place].as_py()))
 
 
-def _same(walks: Sequence[_Walk], scan: Scan) -> Iterator[tuple[pa.Array, pa.Array]]:
+def _same(walks: Sequence[_Walk], scan: Scan) -> Generator[tuple[pa.Array, pa.Array]]:
     """The names of the images, portion by portion, as long as all tables agree on them."""
-    streams = [ahead(walk.images()) for walk in walks]
-    parts: list[tuple[pa.Array, pa.Array] | None] = [None] * len(walks)
+    with ExitStack() as stack:
+        streams = [stack.enter_context(closing(ahead(walk.images()))) for walk in walks]  # type: ignore[type-var]
+        yield from _agreed(streams, scan)
+
+
+def _agreed(streams: Sequence[Iterator[tuple[pa.Array, pa.Array]]], scan: Scan) -> Iterator[tuple[pa.Array, pa.Array]]:
+    parts: list[tuple[pa.Array, pa.Array] | None] = [None] * len(streams)
     while not scan.scattered:
         for k, stream in enumerate(streams):
             while (part := parts[k]) is None or not len(part[1]):
@@ -135,19 +145,17 @@ def _same(walks: Sequence[_Walk], scan: Scan) -> Iterator[tuple[pa.Array, pa.Arr
                     break
         there = [part for part in parts if part is not None]
         if scan.scattered or not there:
-            break
+            return
         if len(there) < len(parts):
             scan.scattered = "a metric lacks images, or has images of its own"
-            break
+            return
         count = min(len(image) for _, image in there)
         heads = [(dataset.slice(0, count), image.slice(0, count)) for dataset, image in there]
         if any(not (head[0].equals(heads[0][0]) and head[1].equals(heads[0][1])) for head in heads[1:]):
             scan.scattered = "the metrics hold the images in another order"
-            break
+            return
         parts = [(dataset.slice(count), image.slice(count)) for dataset, image in there]
         yield heads[0]
-    for stream in streams:
-        stream.close()  # type: ignore[attr-defined]
 
 
 class _Walk:

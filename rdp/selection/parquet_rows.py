@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-BATCH_ROWS = 1 << 17
+BATCH_ROWS = 1 << 16
 """Rows that are decoded at a time; more than fits the cache of a core is slower."""
 BUFFER_BYTES = 1 << 20
 TEXTS = (*KEY_COLUMNS, "status")

@@ -14,11 +14,11 @@ import numpy as np
 from rdp.errors import SpecError
 from rdp.selection.blocks import Block, BlockSource, Row
 from rdp.selection.builder import TIME_COLUMNS
-from rdp.selection.memory import Plan
+from rdp.selection.memory import Plan, program_memory
 from rdp.selection.parquet_cells import FLAG, CellReader, Cells, DirectReader
 from rdp.selection.parquet_join import Spill, put_in_order
 from rdp.selection.parquet_layout import Scan, scan_tables
-from rdp.selection.parquet_rows import BATCH_ROWS, open_tables
+from rdp.selection.parquet_rows import open_tables
 from rdp.selection.parquet_rules import SIZES, Rules, Tally
 from rdp.selection.parquet_wide import WideReader
 from rdp.selection.patterns import require_points, select_points, split_pair
@@ -26,6 +26,8 @@ from rdp.selection.problem import BoolArray
 from rdp.selection.statement import Statement
 from rdp.tables.table import natural_key
 
+PAGE_ROWS = 1 << 17
+"""Numbers on a page of a column, which is decoded whole, as files are mostly written."""
 SAMPLED_PLACES = 64
 """A sample is taken at so many places, as far as reading there is cheap."""
 
@@ -64,34 +66,31 @@ class ParquetSource(BlockSource):
             raise
 
     def _open(self, path: Path, statement: Statement, memory: int, columns: Mapping[str, str] | None) -> None:
+        program = program_memory()
         used = statement.used_columns
         sizes = SIZES if "pixels" in statement.weights.values() else ()
         needed = tuple(dict.fromkeys((*used, *statement.bounded_columns, *sizes)))
         tables = open_tables(path, columns, tuple(dict.fromkeys((*needed, *statement.weights, *statement.cap))))
-        rough = Plan.of(memory, 0, len(tables))
+        rough = Plan.of(memory, program, len(tables))
         wanted = _image_names(statement)
         scan = scan_tables(tables, wanted, rough.rows)
         timed = tuple(name for name in needed if name in TIME_COLUMNS) if FLAG in tables[0].names else ()
         self._tables = tables
         wide = None
         if scan.scattered:
-            plan = Plan.of(memory, 0, len(tables))
             read = (*needed, *([FLAG] if timed else []))
-            wide = put_in_order(tables, scan, read, wanted, self._spill, plan)
-            plan = Plan.of(memory, int(wide.starts[-1]), len(tables))
-        else:
-            plan = Plan.of(memory, scan.layouts[0].images, len(tables))
+            wide = put_in_order(tables, scan, read, wanted, self._spill, rough)
+        images = scan.layouts[0].images if wide is None else int(wide.starts[-1])
+        plan = Plan.of(memory, program, len(tables), images, len(scan.own_points) * len(used))
         every = sorted(scan.own_points, key=natural_key)
         keep = select_points(statement.points, every)
         self.point_names = tuple(name for name, kept in zip(every, keep.tolist(), strict=True) if kept)
-        self.points = len(self.point_names)
+        self.points, self.images, self.plan = len(self.point_names), images, plan
         self.reader: CellReader
         if wide is None:
             self.reader = DirectReader(tables, scan, self.point_names, plan.rows)
         else:
             self.reader = WideReader(wide, np.flatnonzero(keep))
-        self.images = self.reader.images
-        self.plan = plan
         self.ordered = wide is None
         self.several_datasets = len(scan.datasets) > 1
         settled, everywhere, self.statement = self._settled(statement, scan)
@@ -158,8 +157,8 @@ class ParquetSource(BlockSource):
         starts = self.reader.cheap_starts()
         places = min(len(starts), SAMPLED_PLACES, images)
         chosen = [starts[k * len(starts) // places] for k in range(places)]
-        # A page of a column is decoded whole, so that all of it may be drawn from; more is read where places are few.
-        page = max(BATCH_ROWS // self.points, 1)
+        # All of a page may be drawn from, as it is decoded anyway; more is read where places are few.
+        page = max(PAGE_ROWS // self.points, 1)
         span = max(page, min(page * SAMPLED_PLACES, self.images // 8) // places)
         first = 0
         for number, start in enumerate(chosen):

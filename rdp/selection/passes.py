@@ -14,16 +14,19 @@ from rdp.selection.certified import solve_form
 from rdp.selection.dual import Dual, Relaxation
 from rdp.selection.linear import MEAN_TOLERANCE, ROUNDING, LinearForm
 from rdp.selection.problem import BoolArray, FloatArray, IntArray
+from rdp.selection.result import SMALLEST_OBJECTIVE
 from rdp.selection.sieve import EPS, Sifted, sift
 from rdp.selection.status import Status
 
-FIRST, SECOND = 4_096, 65_536
+FIRST, SECOND = 4_096, 131_072
 """Images of the two samples."""
-SAFETY = 3.0
+SAFETY = 2.0
 """Boxes reach so many standard errors of the sample's budgets."""
 NARROWEST = 1e-6
 """And at least this part of the price."""
 WIDENING = 4.0
+SPARED = 0.05
+"""The prices are found to this part of the gap; the rest of it is for the selection."""
 PASSES = 4
 """Passes after which the prices at the border of the box have to do."""
 
@@ -78,19 +81,14 @@ def solve_blocks(source: BlockSource, *, gap: float, ends: float = math.inf, thr
     if start is None:
         return _unknown(source, "the budgets are hardly met by a sample of the images, if at all")
     centre, reach = start
-    best = _unknown(source, "")
     for turn in range(PASSES):
         box = _Box.around(centre, reach)
-        sifted = sift(source, None, box.low, box.high, workers)
-        answer, prices = _solved(source, sifted, box, gap, ends)
-        answer = replace(answer, passes=turn + 1)
-        if turn == 0 or answer.bound > best.bound:
-            best = answer
-        stopped = box.stops(prices)
-        if not stopped.any() or answer.status is Status.OPTIMAL or perf_counter() > ends:
+        priced = _priced(source, sift(source, None, box.low, box.high, workers), box, gap, ends)
+        stopped = box.stops(priced.prices * priced.core.ratio)
+        if not stopped.any() or turn == PASSES - 1 or perf_counter() > ends:
             break
-        centre, reach = prices, np.where(stopped, reach * WIDENING, reach)
-    return best
+        centre, reach = priced.prices * priced.core.ratio, np.where(stopped, reach * WIDENING, reach)
+    return replace(_searched(source, priced, gap, ends), passes=turn + 1)
 
 
 def _from_samples(source: BlockSource, workers: int) -> tuple[FloatArray, FloatArray] | None:
@@ -194,43 +192,57 @@ def core_form(block: Block, quantities: Sequence[Row], sifted: Sifted | None) ->
     return Core(form, totals[0] / totals[1:], raw, error)
 
 
-def _solved(source: BlockSource, sifted: Sifted, box: _Box, gap: float, ends: float) -> tuple[BlockAnswer, FloatArray]:
-    """The answer of one pass, and the prices `mu` where its bound is highest."""
-    quantities = (source.objective, *source.rows)
-    core = core_form(sifted.block, quantities, sifted)
+@dataclass(frozen=True, eq=False)
+class _Priced:
+    """What a pass left, with its relaxation: the prices (K,) of averages where the `bound` of all images is highest."""
+
+    sifted: Sifted
+    core: Core
+    dual: Dual
+    relaxation: Relaxation
+    prices: FloatArray
+    bound: float
+    error: float
+
+
+def _priced(source: BlockSource, sifted: Sifted, box: _Box, gap: float, ends: float) -> _Priced:
+    """The relaxation of what one pass left, and the bound that it gives."""
+    core = core_form(sifted.block, (source.objective, *source.rows), sifted)
     form, settled = core.form, sifted.settled
-    dual = Dual(form, box.low / core.ratio, box.high / core.ratio)
-    gap_abs = gap * abs(form.offset + float(form.cost.max(axis=1).sum()) / 2)
-    relaxation = dual.maximise(within=gap_abs / 20, ends=ends)
-    prices = relaxation.best if relaxation.best is not None else box.low / core.ratio
-    settled_size = settled.sizes / settled.weights
-    error = core.error + 8 * EPS * float(prices @ settled_size[1:])
-    bound = form.offset + relaxation.bound - error
-    gap_abs = max(gap * abs(bound) - error, 0.0)
-    _, best = solve_form(form, relaxation, dual, gap_abs, ends, exact=False)
-    choice = None
-    objective, averages = math.nan, np.full(len(source.rows), math.nan)
-    status = Status.UNKNOWN
-    if best.choice is not None:
-        rows = np.arange(len(sifted.images))
-        choice = sifted.base.copy()
-        choice[sifted.images] = sifted.points[rows, best.choice]
-        objective = form.offset + best.cost
-        status = Status.OPTIMAL if objective - bound <= gap * max(abs(objective), 1e-12) else Status.FEASIBLE
-        averages = _averages(quantities[1:], sifted, best.choice)
-    answer = BlockAnswer(
-        status,
-        choice,
-        objective,
-        bound,
-        averages,
-        relaxation.prices,
-        settled.images,
-        note=relaxation.note,
+    low = box.low / core.ratio
+    dual = Dual(form, low, box.high / core.ratio)
+    relaxation = dual.maximise(within=gap * abs(form.offset) * SPARED, ends=ends)
+    prices = low if relaxation.best is None else relaxation.best
+    error = core.error + 8 * EPS * float(prices @ (settled.sizes / settled.weights)[1:])
+    return _Priced(sifted, core, dual, relaxation, prices, form.offset + relaxation.bound - error, error)
+
+
+def _searched(source: BlockSource, priced: _Priced, gap: float, ends: float) -> BlockAnswer:
+    """The selection that is found among the open images."""
+    form, sifted, relaxation = priced.core.form, priced.sifted, priced.relaxation
+    gap_abs = max(gap * abs(priced.bound) - priced.error, 0.0)
+    _, best = solve_form(form, relaxation, priced.dual, gap_abs, ends, exact=False)
+    answer = replace(
+        _unknown(source, relaxation.note),
+        bound=priced.bound,
+        prices=relaxation.prices,
+        images=sifted.settled.images,
         left_open=len(sifted.images),
         split=relaxation.split,
     )
-    return answer, prices * core.ratio
+    if best.choice is None:
+        return answer
+    choice = sifted.base.copy()
+    choice[sifted.images] = sifted.points[np.arange(len(sifted.images)), best.choice]
+    objective = form.offset + best.cost
+    proven = objective - priced.bound <= gap * max(abs(objective), SMALLEST_OBJECTIVE)
+    return replace(
+        answer,
+        status=Status.OPTIMAL if proven else Status.FEASIBLE,
+        choice=choice,
+        objective=objective,
+        averages=_averages(source.rows, sifted, best.choice),
+    )
 
 
 def _averages(rows: Sequence[Row], sifted: Sifted, choice: IntArray) -> FloatArray:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rdp.errors import SpecError
 from rdp.selection.large import LARGE
-from rdp.selection.memory import parse_memory
+from rdp.selection.memory import memory_given_back, parse_memory
 from rdp.selection.parquet_rules import NoPointLeftError
 from rdp.selection.parquet_source import ParquetSource
 from rdp.selection.statement import Statement
@@ -57,7 +57,7 @@ def solve_streamed(
         raise SpecError(f"--out {target}: the points of a streamed solve are written as .parquet; name such a file")
     folder = None if scratch is None else Path(scratch)
     ends = math.inf if time_limit is None else started + time_limit
-    with ParquetSource(path, statement, nbytes, columns=columns, scratch=folder) as source:
+    with memory_given_back(), ParquetSource(path, statement, nbytes, columns=columns, scratch=folder) as source:
         outcome = Outcome(source, nbytes, gap, time_limit, started)
         try:
             if is_small(source, largest):

@@ -52,6 +52,10 @@ def pair_hashes(dataset: pa.Array, image: pa.Array) -> HashArray:
     return _mixed(text_hashes(image) ^ (text_hashes(dataset) * GOLDEN))
 
 
+LOOKS = (1 << 12, 1 << 16, 1 << 20)
+"""After so many hashes it is seen whether any came twice already: scattered rows are found out early."""
+
+
 class Hashes:
     """Hashes that grow: 8 bytes each, and no second copy."""
 
@@ -59,14 +63,16 @@ class Hashes:
         self.count = 0
         self._values = np.empty(1 << 16, np.uint64)
 
-    def add(self, more: HashArray) -> None:
-        """Append some."""
+    def add(self, more: HashArray) -> bool:
+        """Append some; true where it is seen at once that some came twice. False says nothing."""
         needed = self.count + len(more)
+        look = any(self.count < size <= needed for size in LOOKS)
         if needed > len(self._values):
             # In place: the memory is moved by the system, not copied beside the old one.
             self._values.resize(max(needed, len(self._values) * 5 // 4), refcheck=False)
         self._values[self.count : needed] = more
         self.count = needed
+        return look and len(np.unique(self._values[:needed])) < needed
 
     def repeated(self) -> bool:
         """Whether any two are equal; nothing can be added afterwards."""
