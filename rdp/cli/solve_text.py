@@ -31,6 +31,7 @@ def describe(selection: Selection) -> str:
         f"{selection.status} selection for {counted(images, 'image')} among {counted(points, 'point')}{limit}"
         f" ({selection.solver}, {selection.elapsed_s:.2f} s)",
         f"average {problem.objective.column} {word}: {selection.objective:.9g}   bound {bound}   gap {gap}",
+        *_relaxation_line(selection),
     ]
     if selection.budgets:
         lines += ["", *_budget_lines(selection)]
@@ -42,6 +43,17 @@ def describe(selection: Selection) -> str:
     if averages:
         lines += ["", *aligned([("other averages", ""), *averages], left=(0,))]
     return "\n".join(lines)
+
+
+def _relaxation_line(selection: Selection) -> list[str]:
+    """What mixing points within an image could gain, and how many images that would concern."""
+    from rdp.selection.words import counted
+
+    if selection.lp_bound is None or not selection.budgets:
+        return []
+    split = selection.split_images
+    mixed = "" if split is None else f", with {counted(split, 'image')} split between points"
+    return [f"linear relaxation: {selection.lp_bound:.9g}{mixed}"]
 
 
 def _is_other(selection: Selection, column: str) -> bool:

@@ -13,6 +13,8 @@ from rdp.selection.baselines import Baseline, Held
 MOST_GROUPS = 8
 SHOWN_GROUPS = 5
 """Of a budget for more groups than the one, only so many are shown: those with the least room."""
+ROUNDING = 1e-9
+"""Mixtures keep budgets within the tolerance of a linear programme: room up to this part of a budget is none."""
 
 
 def limits_asked(problem: Problem) -> list[str]:
@@ -94,8 +96,8 @@ def _row(budget: Budget, grouped: bool) -> Row:
 
 
 def unspent_words(constraints: Sequence[Constraint], baseline: Baseline) -> str:
-    """`0.02 of bpp and, in the groups, 0 to 0.3 of mse`: what a baseline leaves of the budgets; empty without any."""
-    rooms = [abs(c.budget - average) for c, average in zip(constraints, baseline.bounded, strict=True)]
+    """`0.02 of bpp and 0 to 0.3 of mse in the groups`: what a baseline leaves of the budgets; empty without any."""
+    rooms = [_room(c, average) for c, average in zip(constraints, baseline.bounded, strict=True)]
     parts = [f"{room:.3g} of {code(c.term.column)}" for c, room in zip(constraints, rooms, strict=True) if not c.group]
     return " and ".join([*parts, *unspent_in_groups(constraints, baseline)])
 
@@ -105,8 +107,14 @@ def unspent_in_groups(constraints: Sequence[Constraint], baseline: Baseline) -> 
     rooms: dict[tuple[str, str], list[float]] = {}
     for c, average in zip(constraints, baseline.bounded, strict=True):
         if c.group:
-            rooms.setdefault((c.term.column, c.sense), []).append(abs(c.budget - average))
+            rooms.setdefault((c.term.column, c.sense), []).append(_room(c, average))
     return [f"{_range(values)} of {code(column)} in the groups" for (column, _), values in rooms.items()]
+
+
+def _room(constraint: Constraint, average: float) -> float:
+    """How much is left of a budget; 0 where that is no more than rounding."""
+    room = abs(constraint.budget - average)
+    return 0.0 if room <= ROUNDING * abs(constraint.budget) else room
 
 
 def held_words(budgets: Sequence[Budget], problem: Problem, mixture: Baseline) -> str:
@@ -122,7 +130,7 @@ def held_words(budgets: Sequence[Budget], problem: Problem, mixture: Baseline) -
         loose = ", which does not bind the selection" if budget.price == 0 else ""
         kept.append(f"{_held(held)}{loose}")
     groups = list(dict.fromkeys(_held(held) for held in mixture.held if held.group))
-    kept += [f"{limit} in each group" for limit in groups]
+    kept = [f"{limit} in each group" for limit in groups] + kept
     parts = [f"to the selection's own average of {' and '.join(averages)}"] if averages else []
     parts += [f"to the budget{'' if len(kept) == 1 else 's'} {' and '.join(kept)}"] if kept else []
     if not parts:

@@ -111,8 +111,8 @@ def budgets_frame(study: Study) -> pd.DataFrame:
         held = one.mixture.held if one.mixture is not None else ()
         for k, b in enumerate(one.selection.budgets):
             own = (one.name, b.column, b.sense, b.budget, b.group, b.weighting, b.average, b.slack, b.price)
-            own = (*own, b.sentence)
-            rows.append((*own, held[k].limit, held[k].to) if held else (*own, NOTHING, ""))
+            limit = (held[k].limit, held[k].to) if held else (NOTHING, "")
+            rows.append((*own, b.sentence, *limit))
     numbers = dict.fromkeys(("average", "slack", "price", "mixture_limit"), float)
     return pd.DataFrame(rows, columns=[*names, "mixture_limit", "mixture_held_to"]).astype(numbers)
 

@@ -1,14 +1,15 @@
 """`manifest.json` of a delivery: what was delivered, at which points, with which bytes, and what was promised.
 
-    format, version     "rdp pack", 1
+    format, version     "rdp pack", 2
     rdp_version
     protocol            how originals were read, as in the run
     selection           status, solver, statement (the words of `rdp solve`), objective (with the gap that counts as
                         optimal, allowed_gap), points (all that were offered)
     selection_sha256    of `selection.json`, which lies beside it: the selection as `rdp solve` wrote it
-    budgets             one object each: column, sense, budget, weighting, average
+    budgets             one object each: column, sense, budget, weighting, average, group (empty where the average is
+                        that of all images); with the side information, where the selection was solved with it
     image_bounds        bounds on each image: column, sense, bound, worst (the value of the image nearest to it)
-    averages            one object a column: column, weighting, average
+    averages            one object a column: column, weighting, average; of the files alone, without side information
     total_bits          of all files
     side_information    see `rdp.report.side_information`
     points              one object a point in use: point, images, encoder_ids (keys and weights), decoder_ids,
@@ -16,7 +17,11 @@
     metrics             name, fingerprint, identity (with the SHA-256 of its weights) of what the averages are of
     tools               external tools: information for people. `rdp unpack` never runs a command line out of it
     files               one object an image: dataset, image, point, file (path in the delivery), nbytes, file_sha256,
-                        reconstruction_sha256, pixels_sha256 (of the original), width, height
+                        reconstruction_sha256, pixels_sha256 (of the original), width, height, group (empty where no
+                        budget is of groups)
+
+Whether the selection was solved with side information is in the words of its statement (`side_info`); its objective is
+then with it. Version 1 has no groups, and no limit and shared bits in its side information; it is still read.
 
 There are no NaN or Infinity literals: such a number is null, and beside `name` stands `name_is`, as in
 `selection.json`.
@@ -45,81 +50,24 @@ from rdp.report.json_fields import (
     read_weighting,
     read_whole,
 )
+from rdp.report.manifest_parts import (
+    PackedAverage,
+    PackedBound,
+    PackedBudget,
+    PackedFile,
+    PackedMetric,
+    PackedPoint,
+)
 from rdp.report.side_information import SideInformation
 from rdp.selection.document import number
-from rdp.selection.statement import Sense, Weighting
+from rdp.selection.statement import Sense
 
 MANIFEST = "manifest.json"
 SELECTION = "selection.json"
 FORMAT = "rdp pack"
-VERSION = 1
-
-
-@dataclass(frozen=True)
-class PackedFile:
-    """One delivered file: of which image, at which point, and what it must hold and decode to."""
-
-    dataset: str
-    image: str
-    point: str
-    file: str
-    nbytes: int
-    file_sha256: str
-    reconstruction_sha256: str
-    pixels_sha256: str
-    width: int
-    height: int
-
-
-@dataclass(frozen=True)
-class PackedAverage:
-    """The average of a column over the chosen cells, as the selection gives it."""
-
-    column: str
-    weighting: Weighting
-    average: float
-
-
-@dataclass(frozen=True)
-class PackedBudget:
-    """A budget of the selection, and the average that it bounds."""
-
-    column: str
-    sense: Sense
-    budget: float
-    weighting: Weighting
-    average: float
-
-
-@dataclass(frozen=True)
-class PackedBound:
-    """A bound on each image, and the value (capped as in the statement) of the image that is nearest to it."""
-
-    column: str
-    sense: Sense
-    bound: float
-    worst: float
-
-
-@dataclass(frozen=True)
-class PackedPoint:
-    """A point in use: how many images took it, and what made and decoded their files."""
-
-    point: str
-    images: int
-    encoder_ids: tuple[str, ...]
-    decoder_ids: tuple[str, ...]
-    codec_versions: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class PackedMetric:
-    """A metric of the run: its columns, fingerprint, and what the fingerprint stands for."""
-
-    name: str
-    columns: tuple[str, ...]
-    fingerprint: str
-    identity: Mapping[str, Any]
+VERSION = 2
+VERSIONS = (1, 2)
+"""Those that are read."""
 
 
 @dataclass(frozen=True)
@@ -181,10 +129,11 @@ def read_manifest(folder: Path) -> Manifest:
     except PackError as error:
         raise PackError(f"{path} {error}; rdp pack writes it last, so the delivery is not complete") from error
     document = parse_json(path, text)
-    if document.get("format") != FORMAT or document.get("version") != VERSION:
+    version = document.get("version")
+    if document.get("format") != FORMAT or type(version) is not int or version not in VERSIONS:
         raise PackError(
             f"{path} is of format {document.get('format')!r}, version {document.get('version')!r}; this rdp reads "
-            f"{FORMAT!r}, version {VERSION}: unpack it with the rdp that made it"
+            f"{FORMAT!r}, versions {' and '.join(map(str, VERSIONS))}: unpack it with the rdp that made it"
         )
     try:
         manifest = _manifest(document)
@@ -197,6 +146,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def _manifest(document: dict[str, Any]) -> Manifest:
+    document = _completed(document)
     side = dict(document["side_information"])
     side.pop("explanation", None)
     selection = read_object(document["selection"])
@@ -223,8 +173,20 @@ def _manifest(document: dict[str, Any]) -> Manifest:
     )
 
 
+def _completed(document: dict[str, Any]) -> dict[str, Any]:
+    """A document of version 1 with what version 2 says beside it."""
+    if document["version"] > 1:
+        return document
+    side = read_object(document["side_information"])
+    return document | {
+        "side_information": {**side, "limit": side["points"], "shared_bits": 0},
+        "budgets": [{**read_object(entry), "group": ""} for entry in document["budgets"]],
+        "files": [{**read_object(entry), "group": ""} for entry in document["files"]],
+    }
+
+
 def _file(entry: Mapping[str, Any]) -> PackedFile:
-    texts = {name: read_text(entry, name) for name in ("dataset", "image", "point", "file")}
+    texts = {name: read_text(entry, name) for name in ("dataset", "image", "point", "file", "group")}
     hashes = {name: read_hash(entry, name) for name in ("file_sha256", "reconstruction_sha256", "pixels_sha256")}
     return PackedFile(
         **texts,
@@ -247,6 +209,7 @@ def _budget(entry: Mapping[str, Any]) -> PackedBudget:
         read_real(entry, "budget"),
         read_weighting(entry),
         read_real(entry, "average"),
+        read_text(entry, "group"),
     )
 
 

@@ -1,9 +1,11 @@
 """Side information: the bits that tell a receiver which operating point each image was given.
 
-The definition: sender and receiver know the list of the M points among which the selection chose; an image's number
-in that list takes ceil(log2 M) bits at a fixed length. M counts all points of the problem, also those that no image
-took: a list of only the points in use would have to be sent as well. Beside that stand log2 M, what M points in use
-would cost, and the entropy of the counts, which no code for the images one by one can pass.
+The definition (`rdp.selection.index_cost`): sender and receiver know the list of the M points among which the selection
+chose; an image's number in that list takes ceil(log2 M) bits at a fixed length. M counts all points of the problem,
+also those that no image took: a list of only the points in use would have to be sent as well. A selection that was
+limited to K points sends such a list once, in ceil(log2 C(M, K)) bits, and then ceil(log2 K) bits an image. Beside that
+stand log2 M, what only the points in use would cost, and the entropy of the counts, which no code for the images one
+by one can pass.
 
 Files of standard formats name their own format and carry every parameter of decoding, so their receiver needs no
 index. It is needed where a file does not say what decodes it, and where points share a file and differ in the decoder.
@@ -18,7 +20,8 @@ import numpy as np
 
 from rdp.errors import EXIT_INFEASIBLE
 from rdp.report.delivery_names import PackError
-from rdp.selection import Selection
+from rdp.selection import Constraint, Problem, Selection
+from rdp.selection.index_cost import IndexCost, fixed_length, index_cost
 from rdp.selection.linear import allowance
 from rdp.selection.problem import FloatArray, weighted_mean
 from rdp.selection.statement import Weighting
@@ -34,10 +37,12 @@ class SideInformationError(PackError):
 class SideInformation:
     """What the indices of the chosen points cost.
 
-    `points` is M, `points_used` how many some image took. `bits_per_image` is ceil(log2 M), `total_bits` that times
-    the images. `bpp` is the average of an image's bits over its pixels, `bpp_files` the average rate of the files
-    alone and `bpp_total` their sum, all as means over images or by pixels, as `weighting` says. `images_that_need_it`
-    counts files that do not say themselves how they are decoded. `charged`: budgets were held against the sum.
+    `points` is M, `points_used` how many some image took, `limit` how many it might use in all, K, or M without a
+    limit. `bits_per_image` is ceil(log2 K), `shared_bits` what names the K points once, `total_bits` both together for
+    all images. `bpp` is the average of an image's bits (its part of the shared ones included) over its pixels,
+    `bpp_files` the average rate of the files alone and `bpp_total` their sum, all as means over images or by pixels, as
+    `weighting` says. `images_that_need_it` counts files that do not say themselves how they are decoded. `charged`:
+    budgets were held against the sum.
     """
 
     points: int
@@ -54,6 +59,8 @@ class SideInformation:
     bpp_total: float
     images_that_need_it: int
     charged: bool
+    limit: int
+    shared_bits: int
 
     @property
     def explanation(self) -> str:
@@ -63,6 +70,13 @@ class SideInformation:
             f"The number of an image's point among the {self.points} of the selection's problem, at a fixed length of "
             f"ceil(log2 {self.points}) = {self.bits_per_image} bits. "
         )
+        if self.limit < self.points:
+            text = (
+                f"The number of an image's point among the {self.limit} that the selection might use, at a fixed length "
+                f"of ceil(log2 {self.limit}) = {self.bits_per_image} bits, and once the number of that set among those "
+                f"of the {self.points} points of its problem, ceil(log2 C({self.points}, {self.limit})) = "
+                f"{self.shared_bits} bits. "
+            )
         if need == 0:
             return text + (
                 "Every file here names its own format and holds what its decoder needs, so a receiver decodes it "
@@ -76,16 +90,12 @@ class SideInformation:
     @property
     def sentence(self) -> str:
         """The numbers in one line."""
+        once = f", which {self.shared_bits} bits name among {self.points}" if self.shared_bits else ""
         return (
-            f"{self.bits_per_image} bits an image (one of {self.points} points), {self.total_bits} bits in all, "
+            f"{self.bits_per_image} bits an image (one of {self.limit} points{once}), {self.total_bits} bits in all, "
             f"{self.bpp:.3g} bit/pixel: {self.bpp_total:.7g} bit/pixel with the files, "
             f"{'charged' if self.charged else 'not charged'}"
         )
-
-
-def fixed_length(points: int) -> int:
-    """ceil(log2 points): bits of the number of one of so many points."""
-    return (points - 1).bit_length()
 
 
 def entropy(counts: list[int]) -> float:
@@ -96,72 +106,93 @@ def entropy(counts: list[int]) -> float:
 
 
 def side_information(
-    counts: list[int], bits: FloatArray, pixels: FloatArray, weighting: Weighting, need: int, charged: bool
+    counts: list[int],
+    bits: FloatArray,
+    pixels: FloatArray,
+    weighting: Weighting,
+    need: int,
+    charged: bool,
+    max_points: int | None = None,
 ) -> SideInformation:
-    """Of images with `bits` (N,) of file and `pixels` (N,), which took the M points `counts` (M,) times."""
-    images, per_image = len(bits), fixed_length(len(counts))
+    """Of images with `bits` (N,) of file and `pixels` (N,), which took the M points `counts` (M,) times.
+
+    `max_points` is the limit under which the selection was made.
+    """
+    images = len(bits)
+    cost = index_cost(len(counts), images, max_points, pixels)
     weights = pixels if weighting == "pixels" else np.ones(images)
     files = weighted_mean(bits / pixels, weights)
-    side = weighted_mean(per_image / pixels, weights)
+    side = weighted_mean(cost.added["bpp"], weights)
     used = sum(count > 0 for count in counts)
     return SideInformation(
         points=len(counts),
         points_used=used,
         images=images,
-        bits_per_image=per_image,
+        bits_per_image=cost.per_image,
         log2_points=math.log2(len(counts)),
         bits_per_image_used_points=fixed_length(used),
         entropy_bits_per_image=entropy(counts),
-        total_bits=images * per_image,
+        total_bits=cost.total_bits,
         weighting=weighting,
         bpp=side,
         bpp_files=files,
         bpp_total=files + side,
         images_that_need_it=need,
         charged=charged,
+        limit=cost.limit,
+        shared_bits=cost.shared,
     )
 
 
 def charge(selection: Selection, pixels: FloatArray) -> None:
     """Hold the budgets of the rate against files and side information together.
 
-    `pixels` (N,) are the images' sizes. Looks at upper bounds of `bpp` and `nbytes`, of averages and of each image.
+    For a selection that was solved without it; `pixels` (N,) are the images' sizes. Looks at upper bounds of `bpp` and
+    `nbytes`, of averages (of groups too) and of each image.
     Raises `SideInformationError` with the number, and with what to solve for instead.
     """
     problem, choice = selection.problem, selection.required_choice
-    bits = fixed_length(len(problem.points))
-    added = {"bpp": bits / pixels, "nbytes": np.full(len(pixels), bits / 8)}
+    cost = index_cost(len(problem.points), len(problem.images), problem.max_points, pixels)
     for constraint in problem.constraints:
         term = constraint.term
-        if constraint.sense != "at_most" or term.column not in added:
+        if constraint.sense != "at_most" or term.column not in cost.added:
             continue
-        side = added[term.column]
-        together = term.picked(choice) + side
+        together = term.picked(choice) + cost.added[term.column]
         average = weighted_mean(together, term.weights)
         if average > constraint.budget + allowance(constraint.budget, together, term.weights):
-            cost = weighted_mean(side, term.weights)
-            raise _refusal("the average", "--at-most", term.column, average, constraint.budget, cost, bits)
+            side = _largest(problem, constraint, cost)
+            option, where = "--at-most", f"the average {term.column}"
+            if constraint.group:
+                option, where = "--group-at-most", f"{where} in {constraint.group!r}"
+            raise _refusal(where, option, term.column, average, constraint.budget, side, cost)
     rows = np.arange(len(choice))
     for bound in problem.image_bounds:
-        if bound.sense != "at_most" or bound.column not in added:
+        if bound.sense != "at_most" or bound.column not in cost.added:
             continue
-        side = added[bound.column]
-        together = bound.values[rows, choice] + side
+        added = cost.added[bound.column]
+        together = bound.values[rows, choice] + added
         worst = int(np.argmax(together - bound.bound))
         if together[worst] > bound.bound:
-            where = f"{problem.labels[worst]!r}:"
-            value, cost = float(together[worst]), float(side.max())
-            raise _refusal(where, "--each-at-most", bound.column, value, bound.bound, cost, bits)
+            where = f"{problem.labels[worst]!r}: {bound.column}"
+            value, side = float(together[worst]), float(added.max())
+            raise _refusal(where, "--each-at-most", bound.column, value, bound.bound, side, cost)
+
+
+def _largest(problem: Problem, constraint: Constraint, cost: IndexCost) -> float:
+    """What side information adds to the average of a constraint, at most, in all groups of the same budget."""
+    column, sense, grouped = constraint.term.column, constraint.sense, bool(constraint.group)
+    alike = [c for c in problem.constraints if (c.term.column, c.sense, bool(c.group)) == (column, sense, grouped)]
+    return max(weighted_mean(cost.added[column], c.term.weights) for c in alike)
 
 
 def _refusal(
-    where: str, option: str, column: str, value: float, budget: float, cost: float, bits: int
+    where: str, option: str, column: str, value: float, budget: float, side: float, cost: IndexCost
 ) -> SideInformationError:
     # Rounded down, so that the selection of the smaller budget is within this one when it is charged.
     step = 10.0 ** (math.floor(math.log10(budget)) - 8) if budget > 0 else 0.0
-    smaller = math.floor((budget - cost) / step) * step if step else budget - cost
+    smaller = math.floor((budget - side) / step) * step if step else budget - side
     return SideInformationError(
-        f"with side information ({bits} bits an image) {where} {column} is {value:.9g}, which passes the budget of "
-        f"{budget:g} by {value - budget:.3g}. Solve again with {option} {column}={smaller:.9g}, or pack without "
-        "--side-info, which only states it"
+        f"with side information ({cost.bits:.6g} bits an image) {where} is {value:.9g}, which passes the budget of "
+        f"{budget:g} by {value - budget:.3g}. Solve again with {option} {column}={smaller:.9g}, or with --side-info, "
+        "which charges it in the solve; or pack without --side-info, which only states it"
     )

@@ -45,7 +45,7 @@ class Split:
     """A form taken apart: its classes, the numbers of the shared rows, and the free images."""
 
     classes: tuple[ClassForm, ...]
-    shared: tuple[int, ...]
+    shared: IntArray
     free: IntArray
 
 
@@ -53,8 +53,8 @@ def split_form(form: LinearForm) -> Split | None:
     """The classes of a form; None where no row is one class's own, or all is one class."""
     concerned = np.array([values.any(axis=1) for values in form.coefficients]).reshape(-1, form.images)
     own, labels = _components(concerned)
-    shared = tuple(k for k in range(len(concerned)) if k not in own)
-    if not own or (labels.max() < 1 and not shared):
+    shared = np.array([k for k in range(len(concerned)) if k not in own], dtype=np.int64)
+    if not own or (labels.max() < 1 and not len(shared)):
         return None
     of_row = {k: int(labels[np.flatnonzero(concerned[k])[0]]) for k in own}
     classes = []
@@ -97,7 +97,7 @@ def _in_order(labels: IntArray) -> IntArray:
     return np.array([numbers[label] for label in labels.tolist()], dtype=np.int64)
 
 
-def _class_form(form: LinearForm, images: IntArray, own: tuple[int, ...], shared: tuple[int, ...]) -> ClassForm:
+def _class_form(form: LinearForm, images: IntArray, own: tuple[int, ...], shared: IntArray) -> ClassForm:
     rows = np.array(own, dtype=np.int64)
     inner = LinearForm(
         cost=form.cost[images],
@@ -107,4 +107,4 @@ def _class_form(form: LinearForm, images: IntArray, own: tuple[int, ...], shared
         allowed=form.allowed[images],
         rows=own,
     )
-    return ClassForm(images, own, inner, form.coefficients[np.ix_(np.array(shared, dtype=np.int64), images)])
+    return ClassForm(images, own, inner, form.coefficients[np.ix_(shared, images)])

@@ -55,12 +55,19 @@ class Listing:
 class Lister:
     """The lists of one class; it remembers its own prices and widths from one to the next."""
 
-    def __init__(self, part: ClassForm, prices: FloatArray | None = None, *, undominated: bool = True) -> None:
+    def __init__(
+        self,
+        part: ClassForm,
+        prices: FloatArray | None = None,
+        *,
+        undominated: bool = True,
+        most: int = MOST_AT_ONCE,
+    ) -> None:
         self.part = part
         self.prices = prices
         self.width = 0.0
         counts = part.form.allowed.sum(axis=1)
-        few = float(np.log(counts).sum()) <= math.log(MOST_AT_ONCE)
+        few = float(np.log(counts).sum()) <= math.log(max(most, 1)) + 1e-9 and most > 0
         self.all = every_selection(part, undominated=undominated) if few else None
 
     def listed(
@@ -87,7 +94,8 @@ class Lister:
             self.prices = relaxed.prices
         near = Near.of(priced, own, relaxed.bound, reduced_costs(priced, own))
         widest = (float(priced.cost.max(axis=1).sum()) - near.bound) * (1 + 1e-9)
-        first = float(near.more[: FEWEST + 1][-1]) if len(near.more) else 0.0
+        apart = near.more[near.more > 0][:FEWEST]
+        first = float(apart[-1]) if len(apart) else 0.0
         start = self.width if self.width > 0 and scale == 1.0 else first
         width = max(start, reach - near.bound, 1e-12 * abs(widest))
         best = _listing(part, nothing.choices, near.bound, near.bound)
@@ -196,7 +204,10 @@ def every_selection(part: ClassForm, *, undominated: bool = True) -> Everything:
     tables = [form.cost, *form.coefficients, *part.shared]
     sums = [np.zeros(1) for _ in tables]
     for image, points in enumerate(options):
-        sums = [(total[:, None] + values[image, points][None, :]).ravel() for total, values in zip(sums, tables, strict=True)]
+        sums = [
+            (total[:, None] + values[image, points][None, :]).ravel()
+            for total, values in zip(sums, tables, strict=True)
+        ]
     own = len(form.coefficients)
     # Sums of n rounded terms, none of them negative.
     room = 2 * len(options) * float(np.finfo(np.float64).eps)

@@ -13,7 +13,8 @@ from rdp.selection.linear import LinearForm
 from rdp.selection.problem import FloatArray, IntArray
 from rdp.selection.sums import accurate_sum
 
-EPS = float(np.finfo(np.float64).eps)
+ROUNDING = 64 * float(np.finfo(np.float64).eps)
+"""Bound of the relative error of sums that NumPy takes in pairs, with room."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +39,7 @@ class Combined:
 
 def combined(form: LinearForm, split: Split, lists: Sequence[Listing]) -> Combined:
     """The combinations of these lists, none of them empty, with all points of the free images."""
-    shared, free = list(split.shared), split.free
+    shared, free = split.shared, split.free
     count = len(lists)
     width = max([form.cost.shape[1] if len(free) else 1, *(len(listing) for listing in lists)])
     shape = (count + len(free), width)
@@ -61,18 +62,17 @@ def combined(form: LinearForm, split: Split, lists: Sequence[Listing]) -> Combin
     for mask, cut in zip(cuts, form.cuts, strict=True):
         mask[count:, :points] = cut[free]
     budgets = _budgets(form, split, tables[1:], least[1:])
-    inner = LinearForm(tables[0], 0.0, tables[1:], budgets, allowed, split.shared, cuts=tuple(cuts))
+    inner = LinearForm(tables[0], 0.0, tables[1:], budgets, allowed, tuple(shared.tolist()), cuts=tuple(cuts))
     return Combined(inner, accurate_sum(least[0]), split, tuple(lists), form.images)
 
 
 def _budgets(form: LinearForm, split: Split, tables: FloatArray, least: FloatArray) -> FloatArray:
     """What is left of the shared budgets, with room for the rounding of the listed usages."""
-    longest = max((len(part.images) for part in split.classes), default=1)
     spent = np.array([accurate_sum(row) for row in least])
-    total = np.abs(form.budgets[list(split.shared)]) + spent
+    total = np.abs(form.budgets[split.shared]) + spent
     if tables.shape[1]:
         total = total + tables.max(axis=2).max(axis=1)
-    return np.asarray(form.budgets[list(split.shared)] - spent + 2 * (longest + 2) * EPS * total)
+    return np.asarray(form.budgets[split.shared] - spent + ROUNDING * total)
 
 
 def merged(old: Listing, new: Listing) -> Listing:

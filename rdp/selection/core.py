@@ -97,12 +97,16 @@ class Near:
         return np.arange(int(np.searchsorted(self.more, width, side="right")))
 
     def nearest(self, images: int) -> IntArray:
-        """Numbers of the ties of so many images, those with the nearest ones."""
-        _, first = np.unique(self.image, return_index=True)
-        if len(first) > images:
-            chosen = self.image[np.sort(first)[:images]]
-            return np.flatnonzero(np.isin(self.image, chosen))
-        return np.arange(len(self.image))
+        """Numbers of the ties of so many images: for each budget the nearest that spend more and that spend less, in
+        turn, for what is changed in some images has to be made good in others."""
+        form = self.form
+        change = form.coefficients[:, self.image, self.point] - form.coefficients[:, self.image, self.base[self.image]]
+        sides = [self.image[side] for row in change for side in (row < 0, row > 0)]
+        order = np.concatenate([np.arange(len(side)) * len(sides) + k for k, side in enumerate(sides)])
+        wanted = np.concatenate(sides)[np.argsort(order, kind="stable")]
+        _, first = np.unique(wanted, return_index=True)
+        chosen = wanted[np.sort(first)[:images]]
+        return np.flatnonzero(np.isin(self.image, chosen))
 
 
 def _least(values: FloatArray, most: int) -> tuple[IntArray, float]:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import repeat
 from time import perf_counter
 
 import numpy as np
@@ -26,7 +27,7 @@ import numpy as np
 from rdp.selection.backends import RawAnswer
 from rdp.selection.certified import Incumbent, solve_form
 from rdp.selection.class_forms import ClassForm, Split, split_form
-from rdp.selection.class_lists import Lister, Listing
+from rdp.selection.class_lists import MOST_AT_ONCE, Lister, Listing
 from rdp.selection.combining import combined, merged
 from rdp.selection.dual import Dual, Relaxation
 from rdp.selection.linear import LinearForm
@@ -41,20 +42,29 @@ WANTED = 48
 MOST_CELLS = 1_000_000
 NEAR = 0.1
 """It is enough when the prices are so much nearer to the best ones than the selection to the bound."""
-SHARES = (0.3, 1.0, 1.0, 1.0)
+SHARES = (0.3, 1.0, 1.0)
 """How far the last lists are to reach, of the distance between the best selection and the bound."""
 PUSHES = (4.0, 64.0)
 """Where the lists cannot be put together within the shared budgets: so much more of the prices."""
 EPS = float(np.finfo(np.float64).eps)
+ROUNDING = 64 * EPS
+"""Bound of the relative error of sums that NumPy takes in pairs, with room."""
 
 
 def solve_grouped(
-    form: LinearForm, relaxation: Relaxation, gap_abs: float, ends: float, best: Incumbent | None = None
+    form: LinearForm,
+    relaxation: Relaxation,
+    gap_abs: float,
+    ends: float,
+    best: Incumbent | None = None,
+    *,
+    at_once: int = MOST_AT_ONCE,
 ) -> RawAnswer:
     """The best selection that is found by classes, and the higher of its bound and the relaxation's.
 
-    `best` is a selection that is known. Status unknown without a selection, which is also what forms without classes
-    get; the bound is on the cost without the offset.
+    `ends` is a time of `perf_counter`. `best` is a selection that is known. Classes with no more selections than
+    `at_once` are gone through in full, whatever the prices. The status is unknown without a selection, which is also
+    what a form without classes gets; the bound is on the cost without the offset.
     """
     known = Incumbent() if best is None else best
     split = split_form(form)
@@ -62,25 +72,30 @@ def solve_grouped(
         return RawAnswer(Status.INFEASIBLE, None)
     if split is None:
         return _answer(known, relaxation.bound, gap_abs)
-    if not split.shared and not form.cuts:
-        return _apart(form, split, relaxation, gap_abs, ends, known)
-    return _Together(form, split, relaxation, gap_abs, ends, known).solve()
+    if not len(split.shared) and not form.cuts:
+        return _apart(form, split, relaxation, gap_abs, ends, known, at_once)
+    return _Together(form, split, relaxation, gap_abs, ends, known, at_once).solve()
 
 
 def _answer(best: Incumbent, bound: float, gap_abs: float) -> RawAnswer:
     if best.choice is None:
         return RawAnswer(Status.UNKNOWN, None, bound)
-    # A bound may be above the cost by the rounding of its sums.
-    status = Status.OPTIMAL if best.cost - bound <= gap_abs else Status.FEASIBLE
+    # Room for the rounding that was taken off the bound; above the cost it may be by no more than its own.
+    status = Status.OPTIMAL if best.cost - bound <= max(gap_abs, 4 * ROUNDING * best.cost) else Status.FEASIBLE
     return RawAnswer(status, best.choice, min(bound, best.cost))
 
 
+def _beyond(lists: Sequence[Listing]) -> float:
+    """By how much the best selections are worse that are not in the lists; infinite where all are."""
+    return min((listing.reach - listing.floor for listing in lists if math.isfinite(listing.reach)), default=math.inf)
+
+
 def _complete(lists: Sequence[Listing]) -> bool:
-    return all(math.isinf(listing.reach) for listing in lists)
+    return math.isinf(_beyond(lists))
 
 
 def _apart(
-    form: LinearForm, split: Split, relaxation: Relaxation, gap_abs: float, ends: float, best: Incumbent
+    form: LinearForm, split: Split, relaxation: Relaxation, gap_abs: float, ends: float, best: Incumbent, at_once: int
 ) -> RawAnswer:
     """Without shared rows every class is solved on its own, and costs and bounds are added."""
     choice = np.where(form.allowed, form.cost, np.inf).argmin(axis=1)
@@ -88,20 +103,21 @@ def _apart(
     complete = True
     for part in split.classes:
         share = gap_abs * len(part.images) / form.images
-        raw = _solve_class(part, share, ends)
+        raw = _solve_class(part, share, ends, at_once)
         if raw.status is Status.INFEASIBLE:
             return RawAnswer(Status.INFEASIBLE, None)
         bounds.append(raw.bound)
         complete &= raw.choice is not None
         if raw.choice is not None:
             choice[part.images] = raw.choice
-    bound = max(relaxation.bound, math.fsum(bounds) * (1 - 4 * form.images * EPS))
+    total = math.fsum(bounds) - ROUNDING * math.fsum(map(abs, bounds))
+    bound = max(relaxation.bound, total)
     return _answer(best.better(form, choice) if complete else best, bound, gap_abs)
 
 
-def _solve_class(part: ClassForm, gap_abs: float, ends: float) -> RawAnswer:
+def _solve_class(part: ClassForm, gap_abs: float, ends: float, at_once: int) -> RawAnswer:
     """One class without shared rows; a class of few selections by going through them."""
-    lister = Lister(part)
+    lister = Lister(part, most=at_once)
     if lister.all is not None:
         listing = lister.listed(np.zeros(0), want=1, ends=ends)
         if not len(listing):
@@ -119,105 +135,116 @@ class _Together:
     """The search with shared rows: what is listed of every class so far, the best selection, and the bound."""
 
     def __init__(
-        self, form: LinearForm, split: Split, relaxation: Relaxation, gap_abs: float, ends: float, best: Incumbent
+        self,
+        form: LinearForm,
+        split: Split,
+        relaxation: Relaxation,
+        gap_abs: float,
+        ends: float,
+        best: Incumbent,
+        at_once: int,
     ) -> None:
         self.form, self.split, self.gap_abs, self.ends = form, split, gap_abs, ends
         self.best, self.bound = best, relaxation.bound
         prices = np.zeros(len(form.budgets)) if relaxation.best is None else relaxation.best
-        self.start = prices[list(split.shared)]
+        self.start = prices[split.shared]
         self.listers = []
         for part in split.classes:
             if perf_counter() > ends:
                 break
             # A dominated selection may be needed where a better one is cut off.
-            self.listers.append(Lister(part, prices[list(part.own)], undominated=not form.cuts))
+            self.listers.append(Lister(part, prices[list(part.own)], undominated=not form.cuts, most=at_once))
         self.pool: list[Listing] = []
         self.want = max(min(WANTED, MOST_CELLS // len(split.classes)), 4)
+        # Above the cost of every selection, with room for the rounding of this sum.
+        self.ceiling = float(form.cost.max(axis=1).sum()) * (1 + 1e-9)
 
     def solve(self) -> RawAnswer:
         """Prices of the shared rows in turn with combinations, then lists that reach as far as the best selection."""
         if len(self.listers) < len(self.split.classes):
             return _answer(self.best, self.bound, self.gap_abs)
-        prices = at = self.start
+        prices, at, best_lists = self.start, self.start, None
         lower = -math.inf
         for _ in range(ROUNDS):
             lists = self._lists(prices, self.want)
             if lists is None:
                 break
-            if any(math.isinf(listing.floor) for listing in lists):
-                return RawAnswer(Status.INFEASIBLE, None)
             value = self._value(prices, lists)
-            if value > lower:
-                lower, at = value, prices
+            if value > self.ceiling:
+                return RawAnswer(Status.INFEASIBLE, None)
             self._raise(value)
+            if value > lower or best_lists is None:
+                lower, at, best_lists = value, prices, lists
             grew = self._extend(lists)
+            if not all(map(len, self.pool)):
+                break
             relaxed, offset = self._relaxed()
             if relaxed.prices is None and not _complete(lists):
                 if self._push(prices):
                     return RawAnswer(Status.INFEASIBLE, None)
                 relaxed, offset = self._relaxed()
-            enough = max(NEAR * min(listing.reach - listing.floor for listing in lists), 0.1 * self.gap_abs)
+            enough = max(NEAR * _beyond(lists), 0.1 * self.gap_abs)
             above = offset + relaxed.bound - lower if relaxed.prices is not None else math.inf
             if above <= enough or not grew or relaxed.best is None or self._late():
                 break
             prices = relaxed.best
-        if not self.pool:
-            return _answer(self.best, self.bound, self.gap_abs)
-        if self._reach(at, lower):
+        if best_lists is not None and all(map(len, self.pool)) and self._reach(at, lower, best_lists):
             return RawAnswer(Status.INFEASIBLE, None)
         return _answer(self.best, self.bound, self.gap_abs)
 
     def _late(self) -> bool:
         return perf_counter() > self.ends
 
-    def _reach(self, prices: FloatArray, lower: float) -> bool:
+    def _reach(self, prices: FloatArray, lower: float, lists: list[Listing]) -> bool:
         """Longer lists at the best prices, until they reach the best selection; the best combination is then best.
 
-        True where there is no selection.
+        `lists` are those that are known at these prices. True where there is no selection.
         """
-        width = -math.inf
+        floors = [listing.floor for listing in lists]
+        longer: list[Listing] | None = lists
         for share in SHARES:
-            lists = self._known(prices) if math.isinf(width) else self._lists(prices, self.want, width)
-            if lists is None:
-                break
-            self._extend(lists)
             raw, inside = self._combine()
-            self._raise(self._value(prices, lists), lists, inside)
+            self._raise(lower, lists, inside)
             if raw.status is Status.INFEASIBLE and _complete(lists):
                 return True
             if self.best.cost - self.bound <= self.gap_abs or self._late():
                 break
-            width = share * (self.best.cost - lower) if self.best.choice is not None else -math.inf
-            self.want *= 4
+            if self.best.choice is None:
+                self.want *= 4
+                longer = self._lists(prices, self.want)
+            else:
+                # With room for the rounding of both.
+                width = share * (self.best.cost - lower) * (1 + 1e-9)
+                longer = self._lists(prices, self.want, reaches=[floor + width for floor in floors])
+            if longer is None or not (self._extend(longer) or _beyond(longer) > _beyond(lists)):
+                break
+            lists = longer
         return False
 
-    def _lists(self, prices: FloatArray, want: int, width: float = -math.inf, scale: float = 1.0) -> list[Listing] | None:
-        """The lists of all classes, so much wider than their best; None when the time is up."""
+    def _lists(
+        self, prices: FloatArray, want: int, scale: float = 1.0, reaches: Sequence[float] = ()
+    ) -> list[Listing] | None:
+        """The lists of all classes, at least up to these values; None when the time is up."""
         lists = []
-        for place, lister in enumerate(self.listers):
+        for lister, reach in zip(self.listers, reaches or repeat(-math.inf), strict=False):
             if self._late():
                 return None
-            reach = self.floors[place] + width if math.isfinite(width) else -math.inf
             lists.append(lister.listed(prices, want=want, ends=self.ends, scale=scale, reach=reach))
-        if scale == 1.0:
-            self.floors = [listing.floor for listing in lists]
         return lists
 
     def _value(self, prices: FloatArray, lists: list[Listing], scale: float = 1.0) -> float:
         """L at these prices, less a bound of its rounding."""
-        form, free = self.form, self.split.free
-        shared = list(self.split.shared)
-        cost = scale * form.cost[free] + np.tensordot(prices, form.coefficients[np.ix_(shared, free)], axes=1)
+        form, free, shared = self.form, self.split.free, self.split.shared
+        priced = np.tensordot(prices, form.coefficients[np.ix_(shared, free)], axes=1)
+        cost = np.asarray(scale * form.cost[free] + priced)
         least = np.where(form.allowed[free], cost, np.inf).min(axis=1) if len(free) else np.zeros(0)
         terms = np.concatenate([[listing.floor for listing in lists], least, -prices * form.budgets[shared]])
-        longest = max(len(part.images) for part in self.split.classes)
-        return accurate_sum(terms) - 4 * (longest + len(form.budgets) + 4) * EPS * float(np.abs(terms).sum())
+        return accurate_sum(terms) - (ROUNDING + 4 * len(form.budgets) * EPS) * float(np.abs(terms).sum())
 
     def _raise(self, value: float, lists: Sequence[Listing] = (), inside: float = -math.inf) -> None:
         """The bound: of what is not listed, and of the combinations of what is."""
-        beyond = min((listing.reach - listing.floor for listing in lists), default=math.inf)
-        rounding = 8 * self.form.images * EPS * abs(inside) if math.isfinite(inside) else 0.0
-        self.bound = max(self.bound, value, min(value + beyond, inside - rounding))
+        rounding = ROUNDING * abs(inside) if math.isfinite(inside) else 0.0
+        self.bound = max(self.bound, value, min(value + _beyond(lists), inside - rounding))
 
     def _extend(self, lists: list[Listing]) -> bool:
         """Add lists to what is known; whether any of it is new."""
@@ -243,17 +270,16 @@ class _Together:
 
     def _push(self, prices: FloatArray) -> bool:
         """List what spends less of the shared rows; true where even the least is too much."""
-        form, shared = self.form, list(self.split.shared)
-        ranges = np.array([float(form.coefficients[k].max(axis=1).sum()) or 1.0 for k in shared])
+        form, shared = self.form, self.split.shared
+        ranges = np.array([float(form.coefficients[k].max(axis=1).sum()) or 1.0 for k in shared.tolist()])
         unit = float(form.cost.max(axis=1).sum()) / ranges
         for push in PUSHES:
             lists = self._lists(push * np.maximum(prices, 0.05 * unit), self.want)
             if lists is None:
                 return False
             self._extend(lists)
-        sides = [1.0 / ranges, *(np.eye(len(shared)) / ranges if len(shared) > 1 else ())]
-        for side in sides:
-            lists = self._lists(side, self.want, scale=0.0)
+        for side in [1.0 / ranges, *(np.eye(len(shared)) / ranges)]:
+            lists = self._lists(side, self.want, 0.0)
             if lists is None:
                 return False
             if self._value(side, lists, 0.0) > 0:

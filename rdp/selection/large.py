@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from rdp.errors import SolverError
-from rdp.selection.answering import Deadline
+from rdp.selection.answering import SEPARABLE, Deadline
 from rdp.selection.assemble import assembled
 from rdp.selection.blocks import ArraySource
 from rdp.selection.check import is_allowed
@@ -26,11 +26,13 @@ TIGHTENINGS = 3
 def is_large(problem: Problem) -> bool:
     """Whether the problem is for `solve_large`."""
     images, points = problem.shape
-    return bool(problem.constraints) and images * points * (1 + len(problem.constraints)) > LARGE
+    return images * points * (1 + len(problem.constraints)) > LARGE
 
 
 def solve_large(problem: Problem, gap: float, deadline: Deadline) -> Selection | None:
     """The selection that passes find, checked against the table; None where they find none, or not its prices."""
+    if not problem.constraints:
+        return _separable(problem, gap, deadline)
     ends = math.inf if deadline.limit_s is None else deadline.started + deadline.limit_s
     bound = -math.inf
     stated = problem
@@ -48,6 +50,29 @@ def solve_large(problem: Problem, gap: float, deadline: Deadline) -> Selection |
             return selection
         stated = _tighter(problem, slacks)
     return None
+
+
+def _separable(problem: Problem, gap: float, deadline: Deadline) -> Selection:
+    """Without budgets every image takes its best point."""
+    source = ArraySource(problem)
+    sign = source.objective.sign
+    parts = []
+    for block in source.blocks():
+        values = block.columns[0] * sign
+        parts.append((values if block.allowed is None else np.where(block.allowed, values, np.inf)).argmin(axis=1))
+    choice = np.concatenate(parts)
+    bound = sign * problem.objective.average(choice)
+    return assembled(
+        problem,
+        choice,
+        bound=bound,
+        lp_bound=bound,
+        split=0,
+        prices=[],
+        solver=SEPARABLE,
+        gap=gap,
+        elapsed_s=deadline.elapsed_s,
+    )
 
 
 def _tighter(problem: Problem, slacks: list[float]) -> Problem:

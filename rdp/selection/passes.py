@@ -83,7 +83,7 @@ def solve_blocks(source: BlockSource, *, gap: float, ends: float = math.inf, thr
     centre, reach = start
     for turn in range(PASSES):
         box = _Box.around(centre, reach)
-        priced = _priced(source, sift(source, None, box.low, box.high, workers), box, gap, ends)
+        priced = _priced(source, sift(source, source.blocks(), box.low, box.high, workers), box, gap, ends)
         stopped = box.stops(priced.prices * priced.core.ratio)
         if not stopped.any() or turn == PASSES - 1 or perf_counter() > ends:
             break
@@ -101,14 +101,13 @@ def _from_samples(source: BlockSource, workers: int) -> tuple[FloatArray, FloatA
     if relaxation.prices is None:
         return None
     centre = relaxation.prices * core.ratio
-    reach = _spread(dual, core, relaxation) * core.ratio
+    reach = _spread(dual, core, relaxation, source.rows, block) * core.ratio
     if block.images < FIRST:
         return centre, reach
-    larger = list(source.sample(SECOND))
-    count = sum(one.images for one in larger)
     for _ in range(PASSES):
-        box = _Box.around(centre, reach * math.sqrt(1 + block.images / count))
-        sifted = sift(source, larger, box.low, box.high, workers)
+        box = _Box.around(centre, reach * math.sqrt(1 + FIRST / SECOND))
+        sifted = sift(source, source.sample(SECOND), box.low, box.high, workers)
+        count = sifted.settled.images
         inner = core_form(sifted.block, quantities, sifted)
         better = Dual(inner.form, box.low / inner.ratio, box.high / inner.ratio).maximise(
             within=1e-7 * abs(inner.form.offset)
@@ -121,43 +120,50 @@ def _from_samples(source: BlockSource, workers: int) -> tuple[FloatArray, FloatA
     return centre, reach
 
 
-def _spread(dual: Dual, core: Core, relaxation: Relaxation) -> FloatArray:
-    """How far the prices (K,) are from those of other samples of that size: budgets off by their standard errors."""
+def _spread(dual: Dual, core: Core, relaxation: Relaxation, rows: Sequence[Row], block: Block) -> FloatArray:
+    """How far the prices (K,) are from those of other samples of that size: budgets off by their standard errors.
+
+    Rows of one quantity, such as a budget on both sides, are off together.
+    """
     form = core.form
-    rows = np.arange(form.images)
-    prices = relaxation.prices if relaxation.prices is not None else np.zeros(len(form.budgets))
-    choice = (np.where(form.allowed, form.cost, np.inf) + np.tensordot(prices, form.coefficients, axes=1)).argmin(
-        axis=1
-    )
-    spread = np.zeros(len(form.budgets))
-    for k in range(len(form.budgets)):
-        error = SAFETY * float(core.raw[k][rows, choice].std()) * math.sqrt(form.images)
-        moved = np.zeros(len(form.budgets))
-        for sign in (1.0, -1.0):
+    prices = np.zeros(len(rows)) if relaxation.prices is None else relaxation.prices
+    reduced = np.where(form.allowed, form.cost, np.inf) + np.tensordot(prices, form.coefficients, axes=1)
+    choice = reduced.argmin(axis=1)
+    spread = np.zeros(len(rows))
+    for quantity in dict.fromkeys((row.column, row.weights) for row in rows):
+        own = [k for k, row in enumerate(rows) if (row.column, row.weights) == quantity]
+        error = SAFETY * _standard_error(block, rows[own[0]], choice)
+        moved = np.zeros(len(rows))
+        for direction in (1.0, -1.0):
             budgets = form.budgets.copy()
-            budgets[k] = max(budgets[k] + sign * error, 0.0)
+            for k in own:
+                budgets[k] = max(budgets[k] + direction * rows[k].sign * error, 0.0)
             dual.with_budgets(replace(form, budgets=budgets))
             other = dual.maximise(prices, within=1e-6 * abs(form.offset))
-            if other.prices is not None:
-                moved = np.maximum(moved, np.abs(other.prices - prices))
-            else:
-                moved = np.maximum(moved, prices)
+            found = np.zeros(len(rows)) if other.prices is None else other.prices
+            moved = np.maximum(moved, np.abs(found - prices))
         spread += moved**2
-    scale = float(np.where(form.allowed, form.cost, 0.0).max(axis=1).sum()) / np.array(
-        [float(values.max(axis=1).sum()) or 1.0 for values in form.coefficients]
-    )
+    ranges = np.array([float(values.max(axis=1).sum()) or 1.0 for values in form.coefficients])
+    scale = float(np.where(form.allowed, form.cost, 0.0).max(axis=1).sum()) / ranges
     return np.maximum(np.sqrt(spread), NARROWEST * np.maximum(prices, scale))
+
+
+def _standard_error(block: Block, row: Row, choice: IntArray) -> float:
+    """Of the average of a sample's choice."""
+    values = block.columns[row.column][np.arange(block.images), choice]
+    weights = np.ones(block.images) if row.weights is None else block.weights[row.weights]
+    average = float((weights * values).sum() / weights.sum())
+    return float(np.sqrt(((weights * (values - average)) ** 2).sum()) / weights.sum())
 
 
 @dataclass(frozen=True, eq=False)
 class Core:
     """Open images as a form whose costs are parts of the averages over all. `ratio` (K,): prices of averages times
-    this are prices `mu`. `raw` (K, n, m) are the terms of the rows in parts of their averages. `error` is a bound of
+    this are prices `mu`. `error` is a bound of
     the rounding in what the settled images add to the bound."""
 
     form: LinearForm
     ratio: FloatArray
-    raw: FloatArray
     error: float
 
 
@@ -189,7 +195,7 @@ def core_form(block: Block, quantities: Sequence[Row], sifted: Sifted | None) ->
         allowed=allowed,
         rows=tuple(range(len(budgets))),
     )
-    return Core(form, totals[0] / totals[1:], raw, error)
+    return Core(form, totals[0] / totals[1:], error)
 
 
 @dataclass(frozen=True, eq=False)

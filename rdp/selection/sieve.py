@@ -16,7 +16,7 @@ divided by their totals; so the prices `mu` in here are those of averages times 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,9 +70,9 @@ class Sifted:
 
 
 def sift(
-    source: BlockSource, blocks: Sequence[Block] | None, low: FloatArray, high: FloatArray, threads: int
+    source: BlockSource, blocks: Iterator[Block], low: FloatArray, high: FloatArray, threads: int
 ) -> Sifted:
-    """One pass over the blocks (all of the source's, unless given) with a box of prices `mu` (K,)."""
+    """One pass over blocks of the source with a box of prices `mu` (K,)."""
     quantities = (source.objective, *source.rows)
     centre = np.concatenate([[1.0], (low + high) / 2])
     radius = np.concatenate([[0.0], (high - low) / 2 * (1 + 1e-12)])
@@ -81,7 +81,7 @@ def sift(
     def work(block: Block, scratch: list[FloatArray]) -> _Sieved:
         return _sieve(block, quantities, centre, radius, dtype, scratch)
 
-    parts = list(in_parallel(work, iter(blocks) if blocks is not None else source.blocks(), threads))
+    parts = list(in_parallel(work, blocks, threads))
     width = max(part.points.shape[1] for part in parts)
     columns = range(len(parts[0].block.columns))
     block = Block(
@@ -151,7 +151,9 @@ def _sieve(
             priced -= spare
         keep = priced <= 0
     place = np.flatnonzero(keep)
-    open_ = np.flatnonzero(np.bincount(place // shape[1], minlength=shape[0]) > 1)
+    several = np.bincount(place // shape[1], minlength=shape[0]) > 1
+    several[0] = True  # one image of every block stays, so that there is always something to solve
+    open_ = np.flatnonzero(several)
     points, allowed = packed(keep[open_])
     columns = tuple(np.take_along_axis(values[open_], points, axis=1) for values in block.columns)
     inner = Block(block.first, columns, tuple(weights[open_] for weights in block.weights))
