@@ -72,9 +72,9 @@ class SideInformation:
         )
         if self.limit < self.points:
             text = (
-                f"The number of an image's point among the {self.limit} that the selection might use, at a fixed length "
-                f"of ceil(log2 {self.limit}) = {self.bits_per_image} bits, and once the number of that set among those "
-                f"of the {self.points} points of its problem, ceil(log2 C({self.points}, {self.limit})) = "
+                f"The number of an image's point among the {self.limit} that the selection might use, at a fixed "
+                f"length of ceil(log2 {self.limit}) = {self.bits_per_image} bits, and once the number of that set "
+                f"among those of the {self.points} points of its problem, ceil(log2 C({self.points}, {self.limit})) = "
                 f"{self.shared_bits} bits. "
             )
         if need == 0:

@@ -20,7 +20,8 @@ from rdp.execution import Progress, Silent
 from rdp.images import hash_bytes, hash_pixels
 from rdp.images.files import PathLike
 from rdp.report.delivery_names import FILES, PackError, picture_name, read_inside, refuse_links
-from rdp.report.manifest import Manifest, PackedFile, read_manifest
+from rdp.report.manifest import Manifest, read_manifest
+from rdp.report.manifest_parts import PackedFile
 from rdp.report.unpack_checks import CheckedAverage, Scores, check_numbers
 from rdp.report.unpack_codecs import Mismatch, check_identities, make_decoders
 from rdp.report.unpack_selection import check_selection

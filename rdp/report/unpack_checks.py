@@ -18,24 +18,18 @@ from rdp.images.read import Exif
 from rdp.metrics import Metric, plan_metrics
 from rdp.metrics.registry import METRICS
 from rdp.report.delivery_names import PackError
-from rdp.report.manifest import MANIFEST, Manifest, PackedFile
+from rdp.report.manifest import MANIFEST, Manifest
+from rdp.report.manifest_parts import PackedFile
 from rdp.report.side_information import side_information
+from rdp.report.unpack_budgets import EXACT, check_budgets, check_image_bounds, close, tolerance_of
+from rdp.report.unpack_charges import Charges, charges_of
 from rdp.report.unpack_codecs import Mismatch
 from rdp.report.unpack_selection import check_statement
 from rdp.selection.document import number
-from rdp.selection.linear import allowance
 from rdp.selection.problem import weighted_mean
 
 if TYPE_CHECKING:
     Pixels = np.ndarray[Any, Any]
-
-EXACT = 1e-9
-"""Rates are recomputed from whole numbers: only the order of a sum may differ."""
-
-RATES = ("bpp", "nbytes")
-
-METRIC_TOLERANCE = 1e-5
-"""Metrics may differ by this, absolutely or relatively, between machines."""
 
 
 @dataclass(frozen=True)
@@ -64,98 +58,27 @@ def check_numbers(
 
     `need` is how many files do not name their decoder, None where not all could be read.
     """
-    files = manifest.files
-    pixels = np.array([one.width * one.height for one in files], dtype=np.float64)
-    nbytes = np.array([one.nbytes for one in files], dtype=np.float64)
-    values = {"bpp": 8 * nbytes / pixels, "nbytes": nbytes} | (scores.columns() if scores is not None else {})
+    charges = charges_of(manifest)
+    nbytes = np.array([one.nbytes for one in manifest.files], dtype=np.float64)
+    values = {"bpp": 8 * nbytes / charges.pixels, "nbytes": nbytes} | (scores.columns() if scores is not None else {})
+    values = {name: np.minimum(one, manifest.caps.get(name, math.inf)) for name, one in values.items()}
     averages, wrong = [], []
-    picked = {}
     for one in manifest.averages:
         found = None
-        weights = pixels if one.weighting == "pixels" else np.ones(len(files))
         if one.column in values:
-            capped = np.minimum(values[one.column], manifest.caps.get(one.column, math.inf))
-            found = weighted_mean(capped, weights)
-            tolerance = EXACT if one.column in RATES else METRIC_TOLERANCE
-            if not _close(found, one.average, tolerance):
+            found = weighted_mean(values[one.column], charges.weights(one.weighting))
+            if not close(found, one.average, tolerance_of(one.column)):
                 what = f"the average {one.column} is {found:.9g}, and {one.average:.9g} in the manifest"
                 wrong.append(Mismatch(MANIFEST, what))
-            picked[one.column] = (capped, weights, tolerance)
         averages.append(CheckedAverage(one.column, one.weighting, one.average, found))
-    bits = manifest.side_information.bits_per_image if manifest.side_information.charged else 0
-    added = {"bpp": bits / pixels, "nbytes": np.full(len(files), bits / 8)} if bits else {}
-    capped_values = {name: np.minimum(one, manifest.caps.get(name, math.inf)) for name, one in values.items()}
-    wrong += _check_budgets(manifest, averages, picked, added)
-    wrong += _check_image_bounds(manifest, capped_values, added)
-    wrong += check_statement(manifest)
-    wrong += _check_counts(manifest, 8 * nbytes, pixels, need)
+    wrong += check_budgets(manifest, values, charges)
+    wrong += check_image_bounds(manifest, values, charges)
+    wrong += check_statement(manifest, charges)
+    wrong += _check_counts(manifest, 8 * nbytes, charges, need)
     return averages, wrong
 
 
-def _close(one: float, other: float, tolerance: float) -> bool:
-    if math.isnan(one) or math.isnan(other):
-        return math.isnan(one) and math.isnan(other)
-    return math.isclose(one, other, rel_tol=tolerance, abs_tol=0.0 if tolerance == EXACT else tolerance)
-
-
-def _check_budgets(
-    manifest: Manifest, averages: Sequence[CheckedAverage], picked: dict[str, Any], added: dict[str, Pixels]
-) -> list[Mismatch]:
-    """Each budget states the average that the manifest states elsewhere, and the average found keeps to it.
-
-    `added` (N,) by column is the side information of each image, where it was charged.
-    """
-    stated = {one.column: one for one in averages}
-    wrong = []
-    for budget in manifest.budgets:
-        one = stated.get(budget.column)
-        if one is None or not _close(budget.average, one.stated, EXACT) or budget.weighting != one.weighting:
-            wrong.append(Mismatch(MANIFEST, f"the budget of {budget.column} and the averages contradict each other"))
-            continue
-        average = one.stated if one.found is None else one.found
-        room = 0.0
-        if budget.column in picked:
-            values, weights, tolerance = picked[budget.column]
-            if budget.sense == "at_most" and budget.column in added:
-                values = values + added[budget.column]
-                average = weighted_mean(values, weights)
-            room = allowance(budget.budget, values, weights)
-            if tolerance == METRIC_TOLERANCE:
-                room = METRIC_TOLERANCE * max(1.0, abs(budget.budget))
-        over = average - budget.budget if budget.sense == "at_most" else budget.budget - average
-        if over > max(room, EXACT * abs(budget.budget)):
-            side = "above" if budget.sense == "at_most" else "below"
-            wrong.append(
-                Mismatch(MANIFEST, f"the average {budget.column} is {average:.9g}, {side} the budget {budget.budget:g}")
-            )
-    return wrong
-
-
-def _check_image_bounds(manifest: Manifest, values: dict[str, Pixels], added: dict[str, Pixels]) -> list[Mismatch]:
-    """Every image keeps the bounds on each image, and the worst one is as stated; columns not recomputed by its word.
-
-    `values` (N,) by column are capped, `added` as for budgets.
-    """
-    wrong = []
-    for one in manifest.image_bounds:
-        sign = 1.0 if one.sense == "at_most" else -1.0
-        tolerance = EXACT if one.column in RATES else METRIC_TOLERANCE
-        found = np.array([one.worst]) if one.column not in values else values[one.column]
-        worst = sign * float((sign * found).max())
-        if not _close(worst, one.worst, tolerance):
-            what = f"the worst {one.column} of an image is {worst:.9g}, and {one.worst:.9g} in it"
-            wrong.append(Mismatch(MANIFEST, what))
-        if one.sense == "at_most" and one.column in values and one.column in added:
-            worst = float((found + added[one.column]).max())
-        room = tolerance * (abs(one.bound) if tolerance == EXACT else max(1.0, abs(one.bound)))
-        if not sign * (worst - one.bound) <= room:
-            side = "above" if one.sense == "at_most" else "below"
-            what = f"an image has {one.column} {worst:.9g}, {side} the bound {one.bound:g} on each"
-            wrong.append(Mismatch(MANIFEST, what))
-    return wrong
-
-
-def _check_counts(manifest: Manifest, bits: Pixels, pixels: Pixels, need: int | None) -> list[Mismatch]:
+def _check_counts(manifest: Manifest, bits: Pixels, charges: Charges, need: int | None) -> list[Mismatch]:
     wrong = []
     total = int(bits.sum())
     if manifest.total_bits != total:
@@ -171,12 +94,12 @@ def _check_counts(manifest: Manifest, bits: Pixels, pixels: Pixels, need: int | 
         return [*wrong, Mismatch(MANIFEST, "its lists of points and its files name different points")]
     said = manifest.side_information
     taken = [counts.get(str(name), 0) for name in names]
-    again = side_information(
-        taken, bits, pixels, said.weighting, said.images_that_need_it if need is None else need, said.charged
-    )
+    need = said.images_that_need_it if need is None else need
+    limit = charges.cost.limit
+    again = side_information(taken, bits, charges.pixels, said.weighting, need, said.charged, limit)
     for name, value in vars(again).items():
         stated = getattr(said, name)
-        if not (_close(value, stated, EXACT) if isinstance(value, float) else value == stated):
+        if not (close(value, stated, EXACT) if isinstance(value, float) else value == stated):
             wrong.append(Mismatch(MANIFEST, f"side information: {name} is {value}, and {stated} in it"))
     return wrong
 

@@ -12,11 +12,13 @@ from rdp.images import hash_bytes
 from rdp.report.delivery_names import PackError, read_inside
 from rdp.report.json_fields import parse_json, read_choice, read_list, read_object, read_real, read_text, read_texts
 from rdp.report.manifest import MANIFEST, SELECTION, Manifest
+from rdp.report.unpack_charges import Charges, charges_of
 from rdp.report.unpack_codecs import Mismatch
 from rdp.selection.patterns import match_images, match_points
 from rdp.selection.problem import image_labels
 from rdp.selection.result import reaches, relative_gap
 from rdp.selection.statement import Statement
+from rdp.selection.statement_checks import DEFAULT_GROUPS
 from rdp.selection.status import Status
 
 _SAME = 2e-9
@@ -25,22 +27,28 @@ _SAME = 2e-9
 _DAMAGES = (KeyError, TypeError, ValueError, AttributeError, OverflowError, SpecError)
 
 
-def check_statement(manifest: Manifest) -> list[Mismatch]:
-    """Hold status, objective, budgets, bounds and fixed choices against each other and the files' points."""
+def check_statement(manifest: Manifest, charges: Charges) -> list[Mismatch]:
+    """Hold status, objective, budgets, groups, bounds, choices and charging against each other and the files."""
     try:
         statement = Statement.from_dict(read_object(manifest.selection["statement"]))
-        said = _status(manifest, statement)
+        said = _status(manifest, statement, charges)
         said += _choices(manifest, statement)
+        said += _groups(manifest, statement)
     except _DAMAGES as error:
         return [Mismatch(MANIFEST, f"its selection is damaged: {error}")]
-    if {(one.column, one.sense, one.budget) for one in manifest.budgets} != set(statement.budgets):
+    groups = {one.group for one in manifest.files}
+    wanted = [(column, sense, budget, "") for column, sense, budget in statement.budgets]
+    wanted += [(*budget, group) for budget in statement.group_budgets for group in groups]
+    if sorted((one.column, one.sense, one.budget, one.group) for one in manifest.budgets) != sorted(wanted):
         said.append("its budgets are not those of the selection's statement")
+    if statement.side_info and not manifest.side_information.charged:
+        said.append("its statement asks for side information in the rates, and it is said not to be charged")
     if {(one.column, one.sense, one.bound) for one in manifest.image_bounds} != set(statement.image_bounds):
         said.append("its bounds on each image are not those of the selection's statement")
     return [Mismatch(MANIFEST, what) for what in said]
 
 
-def _status(manifest: Manifest, statement: Statement) -> list[str]:
+def _status(manifest: Manifest, statement: Statement, charges: Charges) -> list[str]:
     """The status follows from the objective and its bound, and the gap is what they give."""
     entry = read_object(manifest.selection["objective"])
     objective, bound, gap = read_real(entry, "average"), _real_or_none(entry, "bound"), _real_or_none(entry, "gap")
@@ -49,7 +57,7 @@ def _status(manifest: Manifest, statement: Statement) -> list[str]:
     read_text(manifest.selection, "solver")
     said = []
     stated = {one.column: one for one in manifest.averages}.get(statement.objective)
-    if stated is None or not _close(stated.average, objective):
+    if stated is None or not _close(stated.average + charges.solved_in(stated.column, stated.weighting), objective):
         said.append("the objective and the averages contradict each other")
     elif entry["weighting"] != stated.weighting:
         said.append("the objective's weighting is not that of its average")
@@ -71,7 +79,7 @@ def _status(manifest: Manifest, statement: Statement) -> list[str]:
 
 
 def _choices(manifest: Manifest, statement: Statement) -> list[str]:
-    """Every fixed image is at its point, and no image at a point that was forbidden for it."""
+    """Every fixed image is at its point, no image at a point that was forbidden for it, and there are not too many."""
     images = [one.image for one in manifest.files]
     labels = image_labels([one.dataset for one in manifest.files], images)
     chosen = {label: one.point for label, one in zip(labels, manifest.files, strict=True)}
@@ -79,6 +87,9 @@ def _choices(manifest: Manifest, statement: Statement) -> list[str]:
     if not isinstance(statement.fix, Mapping) or not all(isinstance(pair, tuple) for pair in statement.forbid):
         return ["its statement holds pairs IMAGE=POINT that are not parted"]
     said = []
+    used = len(set(chosen.values()))
+    if statement.max_points is not None and used > statement.max_points:
+        said.append(f"its files are at {used} different points, and its statement allows {statement.max_points}")
     for image, point in statement.fix.items():
         if chosen.get(image) != point:
             said.append(f"its statement fixes {image!r} to {point}, and the file is at {chosen.get(image)}")
@@ -88,6 +99,23 @@ def _choices(manifest: Manifest, statement: Statement) -> list[str]:
             if hit and chosen[label] in points:
                 said.append(f"{label!r} is at {chosen[label]}, which its statement forbids")
     return said
+
+
+def _groups(manifest: Manifest, statement: Statement) -> list[str]:
+    """Every image is in a group where there are budgets of groups, and in the one that the statement says."""
+    images = [one.image for one in manifest.files]
+    labels = image_labels([one.dataset for one in manifest.files], images)
+    for label, one in zip(labels, manifest.files, strict=True):
+        wanted = one.group
+        if not statement.group_budgets:
+            wanted = ""
+        elif statement.groups == DEFAULT_GROUPS:
+            wanted = one.dataset
+        elif isinstance(statement.groups, Mapping):
+            wanted = statement.groups.get(label, statement.groups.get(one.image, ""))
+        if one.group != wanted or (statement.group_budgets and not one.group):
+            return [f"{label!r} is in the group {one.group!r}, which is not the one of its statement"]
+    return []
 
 
 # ---- selection.json
@@ -148,18 +176,21 @@ def _differences(manifest: Manifest, document: Mapping[str, Any]) -> list[str]:
         one, other = _real_or_none(theirs, name), _real_or_none(objective, name)
         if (one is None) is not (other is None) or (one is not None and other is not None and not _close(one, other)):
             said.append(f"the {name} of its objective is {one}, and {other} in the manifest")
-    averages = _averages(read_list(document, "averages", dict))
+    averages, charges = _averages(read_list(document, "averages", dict)), charges_of(manifest)
     for packed in manifest.averages:
-        if packed.column in averages and not _agree(averages[packed.column], (packed.weighting, packed.average)):
+        own = packed.average + charges.solved_in(packed.column, packed.weighting)
+        if packed.column in averages and not _agree(averages[packed.column], (packed.weighting, own)):
             said.append(f"its average {packed.column} is not the manifest's")
-    budgets = {(b["column"], b["sense"], float(b["budget"])): b for b in read_list(document, "budgets", dict)}
-    packed_budgets = {(b.column, b.sense, b.budget): (b.weighting, b.average) for b in manifest.budgets}
+    listed_budgets = read_list(document, "budgets", dict)
+    budgets = {(b["column"], b["sense"], float(b["budget"]), b.get("group", "")): b for b in listed_budgets}
+    packed_budgets = {(b.column, b.sense, b.budget, b.group): (b.weighting, b.average) for b in manifest.budgets}
     if set(budgets) != set(packed_budgets) or not all(
         _agree((budgets[key]["weighting"], read_real(budgets[key], "average")), packed_budgets[key]) for key in budgets
     ):
         said.append("its budgets are not the manifest's")
-    if document["total_bits"] not in (None, manifest.total_bits):
-        said.append(f"it has {document['total_bits']!r:.80} bits in all, and the manifest {manifest.total_bits}")
+    total = manifest.total_bits + (charges.cost.total_bits if charges.solved else 0)
+    if document["total_bits"] not in (None, total):
+        said.append(f"it has {document['total_bits']!r:.80} bits in all, and the manifest {total}")
     return said
 
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from rdp.selection.streamed_selection import StreamedSelection
 
 VERSION = 1
-GROUP_IMAGES = 1 << 18
+GROUP_IMAGES = 1 << 17
 """Images of a row group: few enough to be held, many enough to be read fast."""
 
 

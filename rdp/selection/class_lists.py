@@ -118,7 +118,7 @@ class Lister:
             best = _listing(part, choices, floor, max(complete, floor))
             if width >= widest or (len(values) >= want and near.bound + width >= reach):
                 break
-            width *= GROWTH
+            width = _wider(near, width)
         if scale == 1.0:
             self.width = tried
         if not len(best) and math.isfinite(best.floor):
@@ -126,6 +126,14 @@ class Lister:
             if found.choice is not None:
                 return _listing(part, found.choice[None, :], best.floor, best.reach)
         return best
+
+
+def _wider(near: Near, width: float) -> float:
+    """The next width: with two more ties at least, and with long steps where all of them are in."""
+    known = int(np.searchsorted(near.more, width, side="right"))
+    if known == len(near.more):
+        return 8 * width
+    return max(GROWTH * width, float(near.more[min(known + 1, len(near.more) - 1)]))
 
 
 def _listing(part: ClassForm, choices: IntArray, floor: float, reach: float) -> Listing:
@@ -215,7 +223,7 @@ def every_selection(part: ClassForm, *, undominated: bool = True) -> Everything:
     for used, budget in zip(sums[1 : own + 1], form.budgets.tolist(), strict=True):
         fits &= used <= budget + room * abs(budget)
     codes = np.flatnonzero(fits)
-    costs, usages = sums[0][codes], np.array([used[codes] for used in sums[own + 1 :]]).reshape(-1, len(codes))
+    costs, usages = sums[0][codes], np.array([used[codes] for used in sums[own + 1 :]]).reshape(len(part.shared), len(codes))
     undominated &= len(usages) <= 1
     if undominated and len(codes):
         keep = _front(costs, usages[0] if len(usages) else np.zeros(len(codes)))

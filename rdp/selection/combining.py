@@ -55,12 +55,13 @@ def combined(form: LinearForm, split: Split, lists: Sequence[Listing]) -> Combin
         tables[:, number, :size] = values - least[:, number, None]
         for mask, cut in zip(cuts, form.cuts, strict=True):
             mask[number, :size] = cut[part.images, listing.choices].all(axis=1)
-    points = form.cost.shape[1]
-    allowed[count:, :points] = form.allowed[free]
-    tables[0, count:, :points] = form.cost[free]
-    tables[1:, count:, :points] = form.coefficients[np.ix_(shared, free)]
-    for mask, cut in zip(cuts, form.cuts, strict=True):
-        mask[count:, :points] = cut[free]
+    if len(free):
+        points = form.cost.shape[1]
+        allowed[count:, :points] = form.allowed[free]
+        tables[0, count:, :points] = form.cost[free]
+        tables[1:, count:, :points] = form.coefficients[np.ix_(shared, free)]
+        for mask, cut in zip(cuts, form.cuts, strict=True):
+            mask[count:, :points] = cut[free]
     budgets = _budgets(form, split, tables[1:], least[1:])
     inner = LinearForm(tables[0], 0.0, tables[1:], budgets, allowed, tuple(shared.tolist()), cuts=tuple(cuts))
     return Combined(inner, accurate_sum(least[0]), split, tuple(lists), form.images)

@@ -38,7 +38,7 @@ CLOSE = 1e-13
 """The planes have met L when they are above it by no more than this part of the sums in it."""
 ROUGH = 1e-4
 MANY = 4_000
-"""With so many images a climb is this rough (a part of the range of the cost), and the rest is for the open ones."""
+"""With so many images the first climb is this rough (a part of the range of the cost), the next a hundredth of it."""
 STAGES = 12
 SMALLEST_SHARE = 1e-9
 NOTES = {
@@ -97,7 +97,7 @@ class Dual:
         `start` (K,) are prices to begin with. It is enough to be `within` (absolute) of the maximum.
         """
         form = self.form
-        zero = np.zeros(len(form.budgets)) if self.low is None else self.low
+        zero = np.zeros(len(form.budgets)) if self.low is None or self.high is None else (self.low + self.high) / 2
         if not len(form.budgets):
             return Relaxation(zero, lagrangian_bound(form, zero), best=zero)
         if self.low is None and float(form.budgets.min()) < 0:
@@ -114,7 +114,8 @@ class Dual:
     def _climb(self, start: FloatArray, within: float, ends: float) -> Relaxation:
         master = self._whole()
         enough = max(within, CLOSE * master.height)
-        climb = master.climb(start, max(enough, _rough(master)), ends)
+        rough = ROUGH
+        climb = master.climb(start, self._near_enough(master, enough, rough), ends)
         path: list[Narrowed] = []
         for _ in range(STAGES):
             if climb.end not in ("met", "stalled") or climb.above - climb.value <= enough:
@@ -127,8 +128,13 @@ class Dual:
                 return self._relaxed(climb, whole, path)
             path.append(inner)
             master = Master(inner.form, master.classes[inner.images], low, high, count=master.count)
-            climb = master.climb(np.clip(climb.prices, low, high), max(enough, _rough(master)), ends)
+            rough /= 100
+            climb = master.climb(np.clip(climb.prices, low, high), self._near_enough(master, enough, rough), ends)
         return self._relaxed(climb, master.shares() if climb.end in ("met", "stalled") else [], path)
+
+    def _near_enough(self, master: Master, enough: float, rough: float) -> float:
+        """How near the planes are to come before the open images are climbed on alone: far, while there are many."""
+        return max(enough, rough * master.height) if master.form.images >= MANY else enough
 
     def _relaxed(
         self, climb: Climb, shares: Sequence[tuple[int, IntArray, float]], path: Sequence[Narrowed]
@@ -160,11 +166,6 @@ class Dual:
         if self._master is None:
             self._master = Master(self.form, self.classes, self.low, self.high)
         return self._master
-
-
-def _rough(master: Master) -> float:
-    """How near the planes are to come before the open images are climbed on alone: far, while there are many."""
-    return ROUGH * master.height if master.form.images >= MANY else 0.0
 
 
 def reduced_costs(form: LinearForm, prices: FloatArray) -> FloatArray:

@@ -170,6 +170,7 @@ class _Together:
             if lists is None:
                 break
             value = self._value(prices, lists)
+            # A class without a selection has an infinite least value.
             if value > self.ceiling:
                 return RawAnswer(Status.INFEASIBLE, None)
             self._raise(value)
@@ -234,6 +235,8 @@ class _Together:
 
     def _value(self, prices: FloatArray, lists: list[Listing], scale: float = 1.0) -> float:
         """L at these prices, less a bound of its rounding."""
+        if any(math.isinf(listing.floor) for listing in lists):
+            return math.inf
         form, free, shared = self.form, self.split.free, self.split.shared
         priced = np.tensordot(prices, form.coefficients[np.ix_(shared, free)], axes=1)
         cost = np.asarray(scale * form.cost[free] + priced)

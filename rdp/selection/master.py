@@ -19,6 +19,9 @@ from rdp.selection.problem import FloatArray, IntArray
 
 PASSES = 400
 """Evaluations of L after which the best prices so far are taken; two budgets need 20 to 45."""
+CAUTION, FINE = 0.5, 1e-5
+"""The next prices are so far on the way to where the planes are highest, until these are that near (a part of the range
+of the cost): then it is the corners of L that count, and there they are exact."""
 STALLED = 3
 """After so many evaluations without any progress GLOP's tolerance is reached."""
 FIRST_HIGH, LARGEST_HIGH = 10.0, 1e6
@@ -117,7 +120,8 @@ class Master:
                     return Climb(best, value, math.inf, "failed")
             if turn and perf_counter() > ends:
                 return Climb(best, value, above, "late")
-            prices = found
+            # Not all the way: far from the best prices the planes are a poor guide (Ben-Ameur and Neto 2007).
+            prices = found if above - value <= FINE * self.height else best + CAUTION * (found - best)
         return Climb(best, value, above, "stalled")
 
     def box(self, value: float) -> tuple[FloatArray, FloatArray]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from rdp.errors import SpecError
@@ -50,6 +50,11 @@ def peak_memory() -> int:
     """The largest resident size of this process so far, in bytes."""
     import resource
 
+    with suppress(OSError), open("/proc/self/status", encoding="ascii") as stream:  # noqa: PTH123
+        # What getrusage says there is also of the process that this one was started from.
+        for line in stream:
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most if sys.platform == "darwin" else most * 1024
 

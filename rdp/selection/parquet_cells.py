@@ -11,6 +11,7 @@ import numpy as np
 
 from rdp.errors import TableError
 from rdp.selection.blocks import BLOCK_CELLS
+from rdp.selection.memory import MOST_ROWS
 from rdp.selection.parquet_keys import failed_rows
 from rdp.selection.parquet_layout import Layout, Scan
 from rdp.selection.parquet_rows import Rows, RowTable, ahead, numbers, plain_text
@@ -85,9 +86,11 @@ class DirectReader(CellReader):
         place = {name: k for k, name in enumerate(points)}
         self._place: IntArray = np.array([place.get(name, -1) for name in scan.points.names], dtype=np.int64)
         longest = max(len(scan.own_points), 1)
+        # The sums of a portion are rounded, so its size must not depend on how much memory there happens to be.
+        self._portion = max(BLOCK_CELLS // longest, 1)
         # Batches that end where portions end need no copy.
-        self._portion = max(min(BLOCK_CELLS, rows) // longest, 1)
-        self._rows = self._portion * longest
+        whole = self._portion * longest
+        self._rows = whole if rows >= MOST_ROWS else rows
 
     def cheap_starts(self) -> list[int]:
         """See `CellReader`: where the row groups of the first table begin."""

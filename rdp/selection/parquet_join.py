@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rdp.errors import TableError
-from rdp.selection.blocks import BLOCK_CELLS
 from rdp.selection.memory import Plan, size_text
 from rdp.selection.parquet_cells import FLAG
 from rdp.selection.parquet_images import PartImages
@@ -164,8 +163,9 @@ def _parted(
     dataset = encoded(batch, "dataset", table.source)
     begins, heads = image_heads(image, dataset, None)
     datasets = dataset.take(heads).cast(pa.string())
-    hashes = pair_hashes(datasets, image.take(heads)) % np.uint64(parts)
-    part_of = hashes.astype(np.int64)[np.cumsum(begins) - 1]
+    # The upper half of a hash, scaled: parts are ranges of hashes.
+    upper = pair_hashes(datasets, image.take(heads)) >> np.uint64(32)
+    part_of = ((upper * np.uint64(parts)) >> np.uint64(32)).astype(np.int64)[np.cumsum(begins) - 1]
     codes = scan.points.codes(batch, table.source)
     columns = {"dataset": plain_text(dataset), "image": image, "point": pa.array(codes.astype(np.int32))}
     if main:
@@ -190,7 +190,7 @@ def _join(
     writer: WideWriter,
     wanted: Sequence[str],
 ) -> None:
-    """Write the cells of one part, images by dataset and name."""
+    """Write the cells of one part."""
     main = _read(_path(folder, 0, part))
     if main is None:
         return
@@ -218,11 +218,7 @@ def _join(
             failed.ravel()[cell[last]] = rows.column("failed").to_numpy()[last]
         for name in own:
             arrays[name] = _placed(rows.column(f"={name}"), cell, last, shape)
-    step = max(BLOCK_CELLS // shape[1], 1)
-    for start in range(0, shape[0], step):
-        some = slice(start, start + step)
-        own_names = (names[0].slice(start, step), names[1].slice(start, step))
-        writer.add(own_names, {n: (v[some], t[some]) for n, (v, t) in arrays.items()}, known[some], failed[some])
+    writer.add(names, arrays, known, failed)
     for number in range(len(tables)):
         _path(folder, number, part).unlink(missing_ok=True)
 

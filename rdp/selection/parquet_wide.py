@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from rdp.selection.blocks import BLOCK_CELLS
 from rdp.selection.parquet_cells import FLAG, CellReader, Cells
 from rdp.selection.parquet_rows import ahead
 from rdp.selection.problem import BoolArray, IntArray
@@ -20,7 +21,7 @@ KNOWN, FAILED = "known", "failed"
 
 
 class WideWriter:
-    """Writes the file; a context manager."""
+    """Writes the file, `BLOCK_CELLS` at a time however the images come; a context manager."""
 
     def __init__(self, path: Path, points: int, columns: Sequence[str]) -> None:
         import pyarrow as pa
@@ -33,6 +34,8 @@ class WideWriter:
         for name in columns:
             fields += [(f"={name}", mask if name == FLAG else values), (f"?{name}", mask)]
         self._points = points
+        self._step = max(BLOCK_CELLS // points, 1)
+        self._waiting: pa.RecordBatch | None = None
         self._schema = pa.schema(fields)
         self._writer = pa.ipc.new_file(str(path), self._schema)
 
@@ -42,7 +45,11 @@ class WideWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._writer.close()
+        try:
+            if kind is None and self._waiting is not None and self._waiting.num_rows:
+                self._write(self._waiting)
+        finally:
+            self._writer.close()
 
     def add(
         self,
@@ -60,9 +67,20 @@ class WideWriter:
         columns = {"dataset": names[0], "image": names[1], KNOWN: listed(known), FAILED: listed(failed)}
         for name, (values, there) in arrays.items():
             columns |= {f"={name}": listed(values), f"?{name}": listed(there)}
-        self._writer.write_batch(pa.record_batch([columns[name] for name in self._schema.names], schema=self._schema))
+        batch = pa.record_batch([columns[name] for name in self._schema.names], schema=self._schema)
         self.images += len(known)
-        self.sizes.append(len(known))
+        if self._waiting is not None and self._waiting.num_rows:
+            both = pa.Table.from_batches([self._waiting, batch]).combine_chunks()
+            batch = both.to_batches()[0]
+        whole = len(batch) - len(batch) % self._step
+        for start in range(0, whole, self._step):
+            self._write(batch.slice(start, self._step))
+        # A copy, so that the rest of the batch can go.
+        self._waiting = batch.take(pa.array(np.arange(whole, len(batch))))
+
+    def _write(self, batch: pa.RecordBatch) -> None:
+        self._writer.write_batch(batch)
+        self.sizes.append(batch.num_rows)
 
     def file(self, source: str) -> WideFile:
         """The file, written."""
@@ -145,5 +163,12 @@ class WideReader(CellReader):
             mask(KNOWN),
             failed if failed.any() else None,
             array(f"={FLAG}") if FLAG in columns else None,
-            (batch.column("dataset"), batch.column("image")) if names else None,
+            (_copied(batch.column("dataset")), _copied(batch.column("image"))) if names else None,
         )
+
+
+def _copied(names: pa.Array) -> pa.Array:
+    """The names without the batch that they came with, which they would keep in memory."""
+    import pyarrow as pa
+
+    return names.take(pa.array(np.arange(len(names))))

@@ -25,7 +25,7 @@ SAFETY = 2.0
 NARROWEST = 1e-6
 """And at least this part of the price."""
 WIDENING = 4.0
-SPARED = 0.05
+SPARED = 0.2
 """The prices are found to this part of the gap; the rest of it is for the selection."""
 PASSES = 4
 """Passes after which the prices at the border of the box have to do."""
@@ -80,10 +80,10 @@ def solve_blocks(source: BlockSource, *, gap: float, ends: float = math.inf, thr
     start = _from_samples(source, workers)
     if start is None:
         return _unknown(source, "the budgets are hardly met by a sample of the images, if at all")
-    centre, reach = start
+    centre, reach, about = start
     for turn in range(PASSES):
         box = _Box.around(centre, reach)
-        priced = _priced(source, sift(source, source.blocks(), box.low, box.high, workers), box, gap, ends)
+        priced = _priced(source, sift(source, source.blocks(), box.low, box.high, workers), box, gap, about, ends)
         stopped = box.stops(priced.prices * priced.core.ratio)
         if not stopped.any() or turn == PASSES - 1 or perf_counter() > ends:
             break
@@ -91,8 +91,9 @@ def solve_blocks(source: BlockSource, *, gap: float, ends: float = math.inf, thr
     return replace(_searched(source, priced, gap, ends), passes=turn + 1)
 
 
-def _from_samples(source: BlockSource, workers: int) -> tuple[FloatArray, FloatArray] | None:
-    """Prices `mu` of a sample, and how far those of all images may be from them; None where it has none."""
+def _from_samples(source: BlockSource, workers: int) -> tuple[FloatArray, FloatArray, float] | None:
+    """Prices `mu` of a sample, how far those of all images may be from them, and the size of its bound; None where it
+    has none."""
     block = collected(list(source.sample(FIRST)))
     quantities = (source.objective, *source.rows)
     core = core_form(block, quantities, None)
@@ -100,24 +101,23 @@ def _from_samples(source: BlockSource, workers: int) -> tuple[FloatArray, FloatA
     relaxation = dual.maximise(within=1e-7 * abs(core.form.offset))
     if relaxation.prices is None:
         return None
+    about = abs(core.form.offset + relaxation.bound)
     centre = relaxation.prices * core.ratio
     reach = _spread(dual, core, relaxation, source.rows, block) * core.ratio
     if block.images < FIRST:
-        return centre, reach
+        return centre, reach, about
     for _ in range(PASSES):
         box = _Box.around(centre, reach * math.sqrt(1 + FIRST / SECOND))
         sifted = sift(source, source.sample(SECOND), box.low, box.high, workers)
         count = sifted.settled.images
         inner = core_form(sifted.block, quantities, sifted)
-        better = Dual(inner.form, box.low / inner.ratio, box.high / inner.ratio).maximise(
-            within=1e-7 * abs(inner.form.offset)
-        )
+        better = Dual(inner.form, box.low / inner.ratio, box.high / inner.ratio).maximise(within=1e-6 * about)
         prices = (better.best if better.best is not None else relaxation.prices) * inner.ratio
         stopped = box.stops(prices)
         if not stopped.any():
-            return prices, reach * math.sqrt(block.images / count)
+            return prices, reach * math.sqrt(block.images / count), about
         centre, reach = prices, np.where(stopped, reach * WIDENING, reach)
-    return centre, reach
+    return centre, reach, about
 
 
 def _spread(dual: Dual, core: Core, relaxation: Relaxation, rows: Sequence[Row], block: Block) -> FloatArray:
@@ -211,13 +211,13 @@ class _Priced:
     error: float
 
 
-def _priced(source: BlockSource, sifted: Sifted, box: _Box, gap: float, ends: float) -> _Priced:
-    """The relaxation of what one pass left, and the bound that it gives."""
+def _priced(source: BlockSource, sifted: Sifted, box: _Box, gap: float, about: float, ends: float) -> _Priced:
+    """The relaxation of what one pass left, and the bound that it gives, which is `about` so large."""
     core = core_form(sifted.block, (source.objective, *source.rows), sifted)
     form, settled = core.form, sifted.settled
     low = box.low / core.ratio
     dual = Dual(form, low, box.high / core.ratio)
-    relaxation = dual.maximise(within=gap * abs(form.offset) * SPARED, ends=ends)
+    relaxation = dual.maximise(within=SPARED * gap * about, ends=ends)
     prices = low if relaxation.best is None else relaxation.best
     error = core.error + 8 * EPS * float(prices @ (settled.sizes / settled.weights)[1:])
     return _Priced(sifted, core, dual, relaxation, prices, form.offset + relaxation.bound - error, error)

@@ -117,7 +117,7 @@ class Outcome:
         objective = averages[self.statement.objective].value
         signed = self._sign * objective
         size = max(averages[self.statement.objective].size, abs(signed))
-        if answer.bound - signed > SAME * size:
+        if math.isfinite(answer.bound) and answer.bound - signed > SAME * size:
             raise SolverError(f"the objective is {objective!r} by the files, beyond its bound: a bug in rdp")
         bound = min(float(answer.bound), signed)
         known = math.isfinite(bound)

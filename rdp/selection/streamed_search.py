@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from rdp.selection.answering import Deadline
+from rdp.selection.answering import SEPARABLE, Deadline
+from rdp.selection.blocks import Block
 from rdp.selection.linear import MEAN_TOLERANCE
 from rdp.selection.parquet_source import ParquetSource
 from rdp.selection.passes import BlockAnswer, solve_blocks
@@ -25,8 +26,9 @@ TIGHTENINGS = 3
 class Found:
     """What a search came to. `objective` and `bound` are of the minimised average, sign included.
 
-    `choice` (N,) numbers the points of the images as the source hands them out, and is None where nothing was found;
-    `explanation` may then say why. `prices` has one entry a budget, None where it is not known.
+    A bound of plus infinity says that the objective is the best there is. `choice` (N,) numbers the points of the
+    images as the source hands them out, and is None where nothing was found; `explanation` may then say why. `prices`
+    has one entry a budget, None where it is not known.
     """
 
     status: Status
@@ -48,6 +50,8 @@ def is_small(source: ParquetSource, largest: int) -> bool:
 
 def search_passes(source: ParquetSource, gap: float, ends: float, threads: int | None) -> Found:
     """By passes over the files. Where a budget is passed in the last digits, again with it a little narrower."""
+    if not source.rows:
+        return _separable(source)
     stated = source.rows
     bound = -math.inf
     for turn in range(TIGHTENINGS):
@@ -73,6 +77,19 @@ def search_passes(source: ParquetSource, gap: float, ends: float, threads: int |
         passes=answer.passes,
         left_open=answer.left_open,
     )
+
+
+def _separable(source: ParquetSource) -> Found:
+    """Without budgets every image takes its best point, the first of several."""
+    sign, column = source.objective.sign, source.objective.column
+    parts = [_best_points(block, column, sign, np.min_scalar_type(source.points)) for block in source.blocks()]
+    return Found(Status.OPTIMAL, f"{SEPARABLE}, streamed", np.concatenate(parts), math.inf, ())
+
+
+def _best_points(block: Block, column: int, sign: float, kind: np.dtype) -> np.ndarray:
+    cost = block.columns[column] * sign
+    best: np.ndarray = (cost if block.allowed is None else np.where(block.allowed, cost, np.inf)).argmin(axis=1)
+    return best.astype(kind)
 
 
 def _excess(source: ParquetSource, answer: BlockAnswer) -> list[float]:

@@ -139,7 +139,7 @@ def test_a_delivery_of_every_family_unpacks_to_what_was_evaluated(
 
 def test_the_manifest_says_what_was_asked_what_came_out_and_what_made_it(packed: Path, of_all: Selection) -> None:
     document = strict(packed / "manifest.json")
-    assert (document["format"], document["version"], document["rdp_version"]) == ("rdp pack", 1, rdp.__version__)
+    assert (document["format"], document["version"], document["rdp_version"]) == ("rdp pack", 2, rdp.__version__)
     assert document["selection"]["statement"] == of_all.problem.statement.to_dict()
     assert document["selection"]["points"] == list(of_all.problem.points)
     assert document["total_bits"] == of_all.total_bits
@@ -817,7 +817,7 @@ def test_a_damaged_manifest_is_refused_by_name(damage: str, packed: Path) -> Non
         ("[" * 100_000, "damaged"),
         ('{"format": NaN}', "damaged"),
         ('{"format": 1, "format": 2}', "damaged"),
-        ('{"format": "rdp pack", "version": 2}', "version 2"),
+        ('{"format": "rdp pack", "version": 3}', "version 3"),
         ('{"name": "something else"}', "format None"),
     ],
 )

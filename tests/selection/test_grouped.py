@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Iterator
 from time import perf_counter
 
 import numpy as np
@@ -21,7 +21,6 @@ from rdp.selection.grouped import solve_grouped
 from rdp.selection.linear import LinearForm, linear_form
 from rdp.selection.status import Status
 
-Search = Callable[[Problem], tuple[float | None, list[tuple[int, ...]]]]
 GONE_THROUGH, LISTED = 120_000, 0
 """Classes with all their selections, and with lists of near ties only."""
 
@@ -48,6 +47,21 @@ def grouped_problem(seed: int, images: int, points: int, groups: int, shared: in
     return Problem.from_arrays(
         columns, minimize="cost", group_at_most={"a": float(limit)}, groups=labels, at_most=at_most
     )
+
+
+def grouped_problems(
+    images: int, points: int, groups: int, shared: int, count: int, *, tight: bool = False
+) -> Iterator[Problem]:
+    """`count` such problems that fall into classes: those whose budgets of groups can bind."""
+    problems = (grouped_problem(seed, images, points, groups, shared, tight=tight) for seed in range(1000))
+    return itertools.islice((p for p in problems if split_form(linear_form(p)) is not None), count)
+
+
+def grouped_forms(
+    images: int, points: int, groups: int, shared: int, count: int, *, tight: bool = False
+) -> Iterator[LinearForm]:
+    """The forms of `grouped_problems`."""
+    return map(linear_form, grouped_problems(images, points, groups, shared, count, tight=tight))
 
 
 def solved(form: LinearForm, gap_abs: float = 0.0, at_once: int = GONE_THROUGH, seconds: float = 60.0) -> RawAnswer:
@@ -80,11 +94,8 @@ def best_of(form: LinearForm) -> tuple[float, list[tuple[int, ...]]]:
 @pytest.mark.parametrize("tight", [False, True])
 def test_what_is_found_by_classes_is_the_best_of_all_selections(shared: int, tight: bool, at_once: int) -> None:
     found = infeasible = 0
-    for seed in range(60):
-        problem = grouped_problem(seed, 6, 3, 2 + seed % 2, shared, tight=tight)
-        form = linear_form(problem)
-        if split_form(form) is None:
-            continue
+    forms = [*grouped_forms(6, 3, 2, shared, 25, tight=tight), *grouped_forms(6, 3, 3, shared, 25, tight=tight)]
+    for seed, form in enumerate(forms):
         best, _ = best_of(form)
         raw = solved(form, at_once=at_once)
         if math.isinf(best):
@@ -96,16 +107,14 @@ def test_what_is_found_by_classes_is_the_best_of_all_selections(shared: int, tig
         assert form.cost_of(raw.choice) == pytest.approx(best, abs=1e-12), seed
         assert raw.bound <= best * (1 + 1e-14), seed
         found += 1
-    assert found > 15
-    if tight:
-        assert infeasible > 5
+    assert found > 10
+    assert infeasible > 10 or not tight
 
 
 @pytest.mark.parametrize("at_once", [GONE_THROUGH, LISTED])
 @pytest.mark.parametrize("shared", [0, 1, 2])
 def test_larger_ones_agree_with_highs(shared: int, at_once: int) -> None:
-    for seed in range(3):
-        problem = grouped_problem(2 * seed + 100, 36, 5, 6, shared)
+    for problem in grouped_problems(36, 5, 6, shared, 5):
         form = linear_form(problem)
         reference = solve_problem(problem, solver="highs", gap=1e-9)
         raw = solved(form, at_once=at_once)
@@ -116,24 +125,27 @@ def test_larger_ones_agree_with_highs(shared: int, at_once: int) -> None:
 
 def test_classes_of_one_image_and_of_two_are_solved_however_far_the_relaxation_is_from_them() -> None:
     for images, groups in ((7, 7), (8, 4)):
-        for seed in range(20):
-            form = linear_form(grouped_problem(seed, images, 3, groups, 1))
+        for seed, form in enumerate(grouped_forms(images, 3, groups, 1, 20)):
             best, _ = best_of(form)
             raw = solved(form)
-            assert raw.status is Status.OPTIMAL
-            assert raw.choice is not None
-            assert form.cost_of(raw.choice) == pytest.approx(best, abs=1e-12), seed
+            assert raw.status is (Status.INFEASIBLE if math.isinf(best) else Status.OPTIMAL), seed
+            assert math.isinf(best) or form.cost_of(np.array(raw.choice)) == pytest.approx(best, abs=1e-12), seed
 
 
 def test_a_class_that_has_no_selection_makes_the_whole_infeasible() -> None:
-    """Image 0 alone must mix its two points to spend 1.5, which only the relaxation can."""
+    """Image 0 alone must spend between 1.4 and 1.6, and its points spend 1 or 2: only a mixture of them could."""
     columns = {
-        "cost": [[0.0, 9.0], [1.0, 2.0], [1.0, 2.0], [4.0, 1.0]],
-        "a": [[2.0, 2.0], [1.0, 2.0], [1.0, 2.0], [1.0, 1.5]],
+        "cost": [[1.0, 0.0], [1.0, 2.0], [1.0, 2.0], [4.0, 1.0]],
+        "a": [[1.0, 2.0], [1.0, 2.0], [2.0, 1.0], [1.5, 2.0]],
         "b": [[1.0, 0.0], [2.0, 1.0], [1.0, 2.0], [1.0, 2.0]],
     }
     problem = Problem.from_arrays(
-        columns, minimize="cost", group_at_most={"a": 1.5}, groups=["x", "y", "y", "z"], at_most={"b": 1.4}
+        columns,
+        minimize="cost",
+        group_at_most={"a": 1.6},
+        group_at_least={"a": 1.4},
+        groups=["x", "y", "y", "z"],
+        at_most={"b": 1.4},
     )
     form = linear_form(problem)
     for at_once in (GONE_THROUGH, LISTED):
@@ -146,22 +158,19 @@ def test_a_class_that_has_no_selection_makes_the_whole_infeasible() -> None:
 @pytest.mark.parametrize("at_once", [GONE_THROUGH, LISTED])
 def test_any_prices_to_start_with_lead_to_the_same_selection(at_once: int) -> None:
     rng = np.random.default_rng(3)
-    for seed in range(30):
-        form = linear_form(grouped_problem(seed, 6, 3, 2, 1 + seed % 2))
+    for seed, form in enumerate([*grouped_forms(6, 3, 2, 1, 15), *grouped_forms(6, 3, 2, 2, 15)]):
         best, _ = best_of(form)
         start = np.exp(rng.normal(0, 3, len(form.budgets))) * rng.integers(0, 2, len(form.budgets))
         known = Relaxation(start, lagrangian_bound(form, start), best=start)
         raw = solve_grouped(form, known, 0.0, math.inf, at_once=at_once)
-        assert raw.status is Status.OPTIMAL, seed
-        assert raw.choice is not None
-        assert form.cost_of(raw.choice) == pytest.approx(best, abs=1e-12), seed
+        assert raw.status is (Status.INFEASIBLE if math.isinf(best) else Status.OPTIMAL), seed
+        assert math.isinf(best) or form.cost_of(np.array(raw.choice)) == pytest.approx(best, abs=1e-12), seed
 
 
 @pytest.mark.parametrize("at_once", [GONE_THROUGH, LISTED])
 @pytest.mark.parametrize("shared", [0, 1])
 def test_selections_that_are_cut_off_are_passed_over(shared: int, at_once: int) -> None:
-    for seed in range(15):
-        form = linear_form(grouped_problem(seed, 6, 3, 2, shared))
+    for seed, form in enumerate(grouped_forms(6, 3, 2, shared, 15)):
         for _ in range(3):
             best, _ = best_of(form)
             raw = solved(form, at_once=at_once)
@@ -194,7 +203,7 @@ def test_whatever_the_gap_the_bound_is_below_the_optimum_and_the_selection_withi
 
 
 def test_rows_of_one_class_are_its_own_and_the_others_are_shared() -> None:
-    form = linear_form(grouped_problem(2, 12, 4, 3, 2))
+    form = next(f for f in grouped_forms(12, 4, 3, 2, 50) if len(f.budgets) == 5)
     split = split_form(form)
     assert split is not None
     assert [part.images.tolist() for part in split.classes] == [[0, 3, 6, 9], [1, 4, 7, 10], [2, 5, 8, 11]]
@@ -229,8 +238,7 @@ def test_images_without_a_budget_of_their_own_are_free_and_a_plain_problem_has_n
 @pytest.mark.parametrize("at_once", [GONE_THROUGH, LISTED])
 def test_a_list_holds_every_selection_up_to_where_it_reaches(at_once: int) -> None:
     rng = np.random.default_rng(8)
-    for seed in range(20):
-        form = linear_form(grouped_problem(seed, 12, 3, 2, 1))
+    for form in grouped_forms(12, 3, 2, 1, 20):
         split = split_form(form)
         assert split is not None
         for part in split.classes:
