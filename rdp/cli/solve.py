@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -119,11 +119,28 @@ def solve_command(
         str, typer.Option(help="auto, cbc, cp-sat, dual, highs or scip.", rich_help_panel=_SOLVING)
     ] = "auto",
     gap: Annotated[
-        str,
+        str | None,
         typer.Option(
-            metavar="NUMBER", help="Relative distance from the best that is enough.", rich_help_panel=_SOLVING
+            metavar="NUMBER",
+            help="Relative distance from the best that is enough: 1e-9, and 1e-6 with --memory.",
+            rich_help_panel=_SOLVING,
         ),
-    ] = "1e-9",
+    ] = None,
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE",
+            help="Read the run folder or Parquet file in passes, within so much memory, such as 2GB; "
+            "--out names a .parquet file.",
+            rich_help_panel=_SOLVING,
+        ),
+    ] = None,
+    scratch: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="With --memory: where temporary files go, if any.", rich_help_panel=_SOLVING
+        ),
+    ] = None,
     time_limit: Annotated[
         str | None, typer.Option(metavar="SECONDS", help="Stop after this long.", rich_help_panel=_SOLVING)
     ] = None,
@@ -163,33 +180,43 @@ def solve_command(
     """
     from rdp.cli.uncertainty import read_options
     from rdp.selection import solve
+    from rdp.selection.result import DEFAULT_GAP
 
     read_options(bootstrap, seed)
     if out is not None:
         require_writable(out)
-    selection = solve(
-        source,
-        minimize=minimize,
-        maximize=maximize,
-        at_most=numbers("--at-most", at_most),
-        at_least=numbers("--at-least", at_least),
-        weights=pairs("--weights", weights),  # type: ignore[arg-type]
-        each_at_most=numbers("--each-at-most", each_at_most),
-        each_at_least=numbers("--each-at-least", each_at_least),
-        points=points,
-        fix=fix,
-        forbid=forbid,
-        cap=numbers("--cap", cap),
-        solver=solver,
-        gap=number("--gap", gap),
-        time_limit=None if time_limit is None else number("--time-limit", time_limit),
-        columns=read_column_map(column),
-        group_at_most=numbers("--group-at-most", group_at_most),
-        group_at_least=numbers("--group-at-least", group_at_least),
-        groups=groups,
-        max_points=None if max_points is None else whole("--max-points", max_points),
-        side_info=side_info,
-    )
+    words: dict[str, Any] = {
+        "minimize": minimize,
+        "maximize": maximize,
+        "at_most": numbers("--at-most", at_most),
+        "at_least": numbers("--at-least", at_least),
+        "weights": pairs("--weights", weights),
+        "each_at_most": numbers("--each-at-most", each_at_most),
+        "each_at_least": numbers("--each-at-least", each_at_least),
+        "points": points,
+        "fix": fix,
+        "forbid": forbid,
+        "cap": numbers("--cap", cap),
+        "group_at_most": numbers("--group-at-most", group_at_most),
+        "group_at_least": numbers("--group-at-least", group_at_least),
+        "groups": groups,
+        "max_points": None if max_points is None else whole("--max-points", max_points),
+        "side_info": side_info,
+    }
+    how: dict[str, Any] = {
+        "time_limit": None if time_limit is None else number("--time-limit", time_limit),
+        "columns": read_column_map(column),
+    }
+    enough = None if gap is None else number("--gap", gap)
+    if memory is not None:
+        from rdp.cli.streamed import run_streamed
+
+        refused = {"--bootstrap": bootstrap is not None, "--holdout": holdout, "--solver": solver != "auto"}
+        run_streamed(
+            source, words, memory=memory, gap=enough, out=out, scratch=scratch, json=json, refused=refused, **how
+        )
+        return
+    selection = solve(source, solver=solver, gap=DEFAULT_GAP if enough is None else enough, **words, **how)
     _show(selection, json=json and not ((bootstrap is not None or holdout) and selection.found), quiet=json)
     if selection.found and (bootstrap is not None or holdout):
         _show_uncertainty(selection, bootstrap, holdout, seed, json)

@@ -136,8 +136,9 @@ def held_words(budgets: Sequence[Budget], problem: Problem, mixture: Baseline) -
     if not parts:
         return ""
     claim = ": this gain is not unspent budget." if len(mixture.parts) > 1 else "."
-    if groups:
-        # One mixture serves all groups, and spends in most of them less than it may.
+    rooms = [_room(c, b) for c, b in zip(problem.constraints, mixture.bounded, strict=True) if c.group]
+    if rooms and min(rooms) == 0:
+        # One mixture serves all groups, and one of them keeps it from spending what the others may.
         left = " and ".join(unspent_in_groups(problem.constraints, mixture))
         claim = f", and leaves unspent {left}: part of the gain may be that."
     return f" The mixture is held {', and '.join(parts)}{claim}"

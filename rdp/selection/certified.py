@@ -22,7 +22,7 @@ from rdp.selection.core import Near, TooManyError, search
 from rdp.selection.dual import Dual, Relaxation, reduced_costs
 from rdp.selection.linear import LinearForm
 from rdp.selection.problem import FloatArray, IntArray
-from rdp.selection.rounding import rounded
+from rdp.selection.rounding import rounded, walked
 from rdp.selection.status import Status
 
 NAME = "dual"
@@ -108,6 +108,7 @@ def _neighbours(
     form, bound = near.form, near.bound
     base = rounded(dual, relaxation.parts)
     start = near if base is None else Near.of(form, near.prices, bound, reduced, base)
+    start = walked(start, reduced)
     if bool((start.room >= 0).all()):
         best = best.better(form, start.base)
     for count, most in NEIGHBOURS:

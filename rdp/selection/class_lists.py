@@ -223,7 +223,10 @@ def every_selection(part: ClassForm, *, undominated: bool = True) -> Everything:
     for used, budget in zip(sums[1 : own + 1], form.budgets.tolist(), strict=True):
         fits &= used <= budget + room * abs(budget)
     codes = np.flatnonzero(fits)
-    costs, usages = sums[0][codes], np.array([used[codes] for used in sums[own + 1 :]]).reshape(len(part.shared), len(codes))
+    costs, usages = (
+        sums[0][codes],
+        np.array([used[codes] for used in sums[own + 1 :]]).reshape(len(part.shared), len(codes)),
+    )
     undominated &= len(usages) <= 1
     if undominated and len(codes):
         keep = _front(costs, usages[0] if len(usages) else np.zeros(len(codes)))

@@ -29,7 +29,7 @@ from rdp.selection.sums import accurate_sum
 
 MOST_TIES = 4_096
 """Near ties that are listed; with more of them open an exact search is out of reach."""
-PAIRS = 200
+PAIRS = 30
 """Pairs of sets that are looked at, for each set that a half may have."""
 UNIT_ROUNDOFF = 0.5 * float(np.finfo(np.float64).eps)
 

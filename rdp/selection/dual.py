@@ -29,13 +29,11 @@ import numpy as np
 
 from rdp.selection.backends.streams import clean_stdout
 from rdp.selection.linear import LinearForm
-from rdp.selection.master import Climb, Master, image_classes
+from rdp.selection.master import CLOSE, Climb, Master, image_classes
 from rdp.selection.narrow import Narrowed, narrowed
 from rdp.selection.problem import FloatArray, IntArray
 from rdp.selection.sums import accurate_sum
 
-CLOSE = 1e-13
-"""The planes have met L when they are above it by no more than this part of the sums in it."""
 ROUGH = 1e-4
 MANY = 4_000
 """With so many images the first climb is this rough (a part of the range of the cost), the next a hundredth of it."""

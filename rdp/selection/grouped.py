@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import repeat
 from time import perf_counter
 
 import numpy as np
@@ -85,13 +84,18 @@ def _answer(best: Incumbent, bound: float, gap_abs: float) -> RawAnswer:
     return RawAnswer(status, best.choice, min(bound, best.cost))
 
 
-def _beyond(lists: Sequence[Listing]) -> float:
-    """By how much the best selections are worse that are not in the lists; infinite where all are."""
-    return min((listing.reach - listing.floor for listing in lists if math.isfinite(listing.reach)), default=math.inf)
+def _beyond(lists: Sequence[Listing], floors: Sequence[float]) -> float:
+    """By how much selections that are not in the lists are above these least values; infinite where all are."""
+    pairs = zip(lists, floors, strict=True)
+    return min((listing.reach - floor for listing, floor in pairs if math.isfinite(listing.reach)), default=math.inf)
+
+
+def _floors(lists: Sequence[Listing]) -> list[float]:
+    return [listing.floor for listing in lists]
 
 
 def _complete(lists: Sequence[Listing]) -> bool:
-    return math.isinf(_beyond(lists))
+    return all(math.isinf(listing.reach) for listing in lists)
 
 
 def _apart(
@@ -155,6 +159,7 @@ class _Together:
             # A dominated selection may be needed where a better one is cut off.
             self.listers.append(Lister(part, prices[list(part.own)], undominated=not form.cuts, most=at_once))
         self.pool: list[Listing] = []
+        self.pushed = False
         self.want = max(min(WANTED, MOST_CELLS // len(split.classes)), 4)
         # Above the cost of every selection, with room for the rounding of this sum.
         self.ceiling = float(form.cost.max(axis=1).sum()) * (1 + 1e-9)
@@ -180,11 +185,11 @@ class _Together:
             if not all(map(len, self.pool)):
                 break
             relaxed, offset = self._relaxed()
-            if relaxed.prices is None and not _complete(lists):
+            if relaxed.prices is None and not _complete(lists) and not self.pushed:
                 if self._push(prices):
                     return RawAnswer(Status.INFEASIBLE, None)
                 relaxed, offset = self._relaxed()
-            enough = max(NEAR * _beyond(lists), 0.1 * self.gap_abs)
+            enough = max(NEAR * _beyond(lists, _floors(lists)), 0.1 * self.gap_abs)
             above = offset + relaxed.bound - lower if relaxed.prices is not None else math.inf
             if above <= enough or not grew or relaxed.best is None or self._late():
                 break
@@ -201,11 +206,12 @@ class _Together:
 
         `lists` are those that are known at these prices. True where there is no selection.
         """
-        floors = [listing.floor for listing in lists]
+        # The bound `lower` was made of these, so that it is these that the lists are to reach beyond.
+        floors = _floors(lists)
         longer: list[Listing] | None = lists
         for share in SHARES:
             raw, inside = self._combine()
-            self._raise(lower, lists, inside)
+            self._raise(lower, _beyond(lists, floors), inside)
             if raw.status is Status.INFEASIBLE and _complete(lists):
                 return True
             if self.best.cost - self.bound <= self.gap_abs or self._late():
@@ -217,7 +223,7 @@ class _Together:
                 # With room for the rounding of both.
                 width = share * (self.best.cost - lower) * (1 + 1e-9)
                 longer = self._lists(prices, self.want, reaches=[floor + width for floor in floors])
-            if longer is None or not (self._extend(longer) or _beyond(longer) > _beyond(lists)):
+            if longer is None or not (self._extend(longer) or _beyond(longer, floors) > _beyond(lists, floors)):
                 break
             lists = longer
         return False
@@ -227,7 +233,7 @@ class _Together:
     ) -> list[Listing] | None:
         """The lists of all classes, at least up to these values; None when the time is up."""
         lists = []
-        for lister, reach in zip(self.listers, reaches or repeat(-math.inf), strict=False):
+        for lister, reach in zip(self.listers, reaches or [-math.inf] * len(self.listers), strict=True):
             if self._late():
                 return None
             lists.append(lister.listed(prices, want=want, ends=self.ends, scale=scale, reach=reach))
@@ -241,13 +247,13 @@ class _Together:
         priced = np.tensordot(prices, form.coefficients[np.ix_(shared, free)], axes=1)
         cost = np.asarray(scale * form.cost[free] + priced)
         least = np.where(form.allowed[free], cost, np.inf).min(axis=1) if len(free) else np.zeros(0)
-        terms = np.concatenate([[listing.floor for listing in lists], least, -prices * form.budgets[shared]])
+        terms = np.concatenate([_floors(lists), least, -prices * form.budgets[shared]])
         return accurate_sum(terms) - (ROUNDING + 4 * len(form.budgets) * EPS) * float(np.abs(terms).sum())
 
-    def _raise(self, value: float, lists: Sequence[Listing] = (), inside: float = -math.inf) -> None:
-        """The bound: of what is not listed, and of the combinations of what is."""
+    def _raise(self, value: float, beyond: float = 0.0, inside: float = -math.inf) -> None:
+        """The bound: L, or that of what is not listed and of the combinations of what is."""
         rounding = ROUNDING * abs(inside) if math.isfinite(inside) else 0.0
-        self.bound = max(self.bound, value, min(value + _beyond(lists), inside - rounding))
+        self.bound = max(self.bound, value, min(value + beyond, inside - rounding))
 
     def _extend(self, lists: list[Listing]) -> bool:
         """Add lists to what is known; whether any of it is new."""
@@ -273,7 +279,7 @@ class _Together:
 
     def _push(self, prices: FloatArray) -> bool:
         """List what spends less of the shared rows; true where even the least is too much."""
-        form, shared = self.form, self.split.shared
+        form, shared, self.pushed = self.form, self.split.shared, True
         ranges = np.array([float(form.coefficients[k].max(axis=1).sum()) or 1.0 for k in shared.tolist()])
         unit = float(form.cost.max(axis=1).sum()) / ranges
         for push in PUSHES:

@@ -17,6 +17,8 @@ from rdp.selection.backends.ortools import load_ortools
 from rdp.selection.linear import LinearForm
 from rdp.selection.problem import FloatArray, IntArray
 
+CLOSE = 1e-13
+"""The planes have met L when they are above it by no more than this part of the sums in it."""
 PASSES = 400
 """Evaluations of L after which the best prices so far are taken; two budgets need 20 to 45."""
 CAUTION, FINE = 0.5, 1e-5
@@ -109,9 +111,14 @@ class Master:
                 return Climb(best, value, math.inf, "failed")
             idle = 0 if highest < above else idle
             above = min(above, highest)
-            if above - value <= enough or idle >= STALLED:
+            near = above - value <= enough
+            if near and self.confined and above - value > CLOSE * self.height and self._at_the_edge():
+                # The mixture of the planes spends the budgets only where the box does not stop the prices.
+                prices = found
+                continue
+            if near or idle >= STALLED:
                 if self.confined or not self._at_the_edge():
-                    return Climb(best, value, above, "met" if above - value <= enough else "stalled")
+                    return Climb(best, value, above, "met" if near else "stalled")
                 if not self._widen():
                     return Climb(best, value, above, "edge")
                 idle, above = 0, math.inf
@@ -234,9 +241,10 @@ class Master:
         return self.low + found * self.size, above
 
     def _at_the_edge(self) -> bool:
-        """Whether the highest place is where the prices are stopped."""
-        values = [price.solution_value() for price in self._prices]
-        return any(value >= high * (1 - 1e-9) for value, high in zip(values, self.high.tolist(), strict=True))
+        """Whether the highest place is where the prices are stopped, and not by 0."""
+        scaled = np.array([price.solution_value() for price in self._prices])
+        stopped = (scaled >= self.high * (1 - 1e-9)) & (self.high > 0)
+        return bool((stopped | ((scaled <= 1e-9) & (self.low > 0))).any())
 
     def _widen(self) -> bool:
         """Allow larger prices; false when they are large enough."""

@@ -47,27 +47,27 @@ def size_text(nbytes: int) -> str:
 
 
 def peak_memory() -> int:
-    """The largest resident size of this process so far, in bytes."""
-    import resource
-
+    """The largest resident size of this process so far, in bytes; 0 where the system does not tell."""
     with suppress(OSError), open("/proc/self/status", encoding="ascii") as stream:  # noqa: PTH123
         # What getrusage says there is also of the process that this one was started from.
         for line in stream:
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
+    try:
+        import resource
+    except ImportError:
+        return 0
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most if sys.platform == "darwin" else most * 1024
 
 
 def used_memory() -> int:
     """The resident size of this process in bytes; the largest so far where the system does not tell."""
-    try:
-        with open("/proc/self/statm", encoding="ascii") as stream:  # noqa: PTH123
-            import resource
-
-            return int(stream.read().split()[1]) * resource.getpagesize()
-    except OSError:
-        return peak_memory()
+    with suppress(OSError), open("/proc/self/status", encoding="ascii") as stream:  # noqa: PTH123
+        for line in stream:
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1]) * 1024
+    return peak_memory()
 
 
 def program_memory() -> int:

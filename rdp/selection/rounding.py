@@ -4,6 +4,8 @@ The relaxation's optimum is a mixture of a few choices. Where they agree on an i
 are settled one after the other, each with the choice that brings what is spent so far nearest to what the mixture
 would have spent, so that the error never grows beyond a few images' worth (as in Beck and Fiala 1981). In tables of
 many equal images nearly all can be open; all but the last of them are then dealt out evenly by the golden ratio.
+
+Where that spends too much, or the mixture is not known, images change one by one until the budgets are kept.
 """
 
 from __future__ import annotations
@@ -12,12 +14,16 @@ import math
 
 import numpy as np
 
+from rdp.selection.core import Near
 from rdp.selection.dual import Dual, Part
 from rdp.selection.linear import LinearForm
 from rdp.selection.problem import FloatArray, IntArray
 
 CAREFULLY = 20_000
 """Images that are settled one by one."""
+STEPS = 6
+"""Budgets are walked towards so many times each."""
+TINY = 1e-300
 GOLDEN = (math.sqrt(5) - 1) / 2
 
 
@@ -72,3 +78,30 @@ def _settle(
 def _usages(form: LinearForm, images: IntArray, options: IntArray) -> FloatArray:
     """(K, P, n): what each option of each image spends of every row."""
     return np.asarray(form.coefficients[:, images[None, :], options])
+
+
+def walked(near: Near, reduced: FloatArray) -> Near:
+    """The neighbourhood of a choice that keeps to the budgets, or of one that is nearer to them.
+
+    For the budget that is passed most, images change to the ties that spend less for the least reduced cost a unit,
+    until it is kept. `reduced` (N, M) are the reduced costs at the prices.
+    """
+    form = near.form
+    for _ in range(STEPS * len(form.budgets)):
+        passed = -near.room / (np.abs(form.budgets) + TINY)
+        row = int(passed.argmax())
+        if passed[row] <= 0:
+            break
+        usage = form.coefficients[row]
+        saved = usage[near.image, near.base[near.image]] - usage[near.image, near.point]
+        less = np.flatnonzero(saved > 0)
+        order = less[np.argsort(near.more[less] / saved[less], kind="stable")]
+        _, first = np.unique(near.image[order], return_index=True)
+        order = order[np.sort(first)]
+        if not len(order):
+            break
+        taken = order[: int(np.searchsorted(np.cumsum(saved[order]), -near.room[row])) + 1]
+        choice = near.base.copy()
+        choice[near.image[taken]] = near.point[taken]
+        near = Near.of(form, near.prices, near.bound, reduced, choice)
+    return near

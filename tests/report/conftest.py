@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -47,6 +49,12 @@ def with_lossless(frame: pd.DataFrame) -> pd.DataFrame:
     rows = frame.drop_duplicates("image").assign(point="png:level=9", bpp=12.0, mse=0.0, psnr=np.inf)
     rows = rows.assign(ms_ssim=1.0, ms_ssim_db=np.inf, lpips_alex=0.0, nbytes=rows["width"] * rows["height"] * 12 // 8)
     return pd.concat([frame, rows], ignore_index=True)
+
+
+@pytest.fixture(scope="session")
+def frame_of() -> Callable[..., pd.DataFrame]:
+    """Makes a table of so many `images`, from a `seed`."""
+    return make_frame
 
 
 @pytest.fixture

@@ -282,3 +282,160 @@ def _frame(rows: list[dict[str, object]]):  # type: ignore[no-untyped-def]
     import pandas as pd
 
     return pd.DataFrame(rows)
+
+
+def grouped_problem(seed: int, **words: object) -> Problem:
+    """Six images in two groups, five points, a budget of bpp for all and one for each group."""
+    arrays = random_arrays(seed)
+    rate = float(arrays["bpp"].mean())
+    words = {"at_most": {"bpp": rate}, "group_at_most": {"bpp": 1.15 * rate}, **words}
+    return Problem.from_arrays(arrays, minimize="mse", groups=["x", "y", "x", "y", "y", "y"], **words)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_baselines_keep_the_budgets_of_every_group(seed: int) -> None:
+    problem = grouped_problem(seed)
+    overall, *groups = problem.constraints
+    selection = solve_problem(problem)
+    single, mixture = best_single_point(problem), fair_mixture(selection)
+    assert single.found
+    assert mixture.found
+    for baseline in (single, mixture):
+        for k, constraint in enumerate(problem.constraints):
+            rows = constraint.term.weights > 0
+            mean = sum(p.share * constraint.term.picked(p.choice)[rows].mean() for p in baseline.parts)
+            assert baseline.bounded[k] == pytest.approx(mean)
+            assert mean <= constraint.budget * (1 + 1e-6)
+    # The budget of all images is held to what the selection spends, those of the groups are as they are.
+    assert [(one.group, one.to) for one in mixture.held[1:]] == [("x", "budget"), ("y", "budget")]
+    assert mixture.averages["bpp"] <= max(selection.averages["bpp"], mixture.held[0].limit) * (1 + 1e-6)
+    for number in range(5):
+        choice = np.full(6, number)
+        if all(c.term.average(choice) <= c.budget for c in (overall, *groups)):
+            assert single.averages["mse"] <= problem.objective.average(choice) + 1e-9
+
+
+def test_a_budget_of_one_group_is_not_taken_for_that_of_all_images() -> None:
+    arrays = {"bpp": np.array([[0.1, 0.5], [0.3, 2.0]]), "mse": np.array([[9.0, 5.0], [9.0, 5.0]])}
+    problem = Problem.from_arrays(arrays, minimize="mse", group_at_most={"bpp": 1.2}, groups=["a", "a"])
+    selection = solve_problem(problem)
+    (held,) = fair_mixture(selection).held
+    assert (held.group, held.limit, held.to, held.name) == ("a", 1.2, "budget", "bpp <= 1.2 in 'a'")
+
+
+def test_reasons_tell_many_groups_as_one() -> None:
+    arrays = random_arrays(0, images=12)
+    problem = Problem.from_arrays(
+        arrays,
+        minimize="mse",
+        at_most={"lpips": 0.5},
+        group_at_most={"bpp": 0.001},
+        groups=[f"g{k}" for k in range(12)],
+    )
+    assert (
+        best_single_point(problem).reason == "no single point meets lpips <= 0.5 and bpp <= 0.001 in each of 12 groups"
+    )
+    mixture = time_shared_mixture(problem, {"lpips": 0.4})
+    assert mixture.reason.endswith("lpips <= 0.4 (the selection's average) and bpp <= 0.001 in each of 12 groups")
+
+
+def best_of_sets(problem: Problem, most: int, must: frozenset[int] = frozenset()) -> float | None:
+    """The least objective of a mixture of at most so many points, by trying every set of them."""
+    best = None
+    for chosen in itertools.combinations(range(problem.shape[1]), most):
+        if not must <= set(chosen):
+            continue
+        mask = np.zeros(problem.shape[1], dtype=np.bool_)
+        mask[list(chosen)] = True
+        part = time_shared_mixture(
+            replace(problem, allowed=problem.allowed & mask, max_points=None), {"bpp": 0.9, "lpips": 0.54}
+        )
+        if part.found:
+            best = part.averages["mse"] if best is None else min(best, part.averages["mse"])
+    return best
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("most", [1, 2, 3])
+def test_a_mixture_of_few_points_is_the_best_of_every_set_of_so_many(seed: int, most: int) -> None:
+    arrays = random_arrays(seed, points=6)
+    problem = Problem.from_arrays(arrays, minimize="mse", at_most={"bpp": 9.0, "lpips": 9.0}, max_points=most)
+    mixture = time_shared_mixture(problem, {"bpp": 0.9, "lpips": 0.54})
+    expected = best_of_sets(problem, most)
+    assert mixture.found is (expected is not None)
+    if expected is not None:
+        assert len(mixture.parts) <= most
+        assert mixture.averages["mse"] == pytest.approx(expected, rel=1e-7)
+    else:
+        assert mixture.reason.startswith(f"no mixture of {most} single points meets bpp <= 0.9")
+
+
+def test_points_of_fixed_images_count_among_the_few() -> None:
+    rows = [
+        {"image": i, "point": p, "bpp": r, "mse": 1 / r} for i in "abc" for p, r in (("x", 0.1), ("y", 0.5), ("z", 0.9))
+    ]
+    words = {"minimize": "mse", "at_most": {"bpp": 0.6}, "fix": {"c": "x"}}
+    one = build_problem(read_table(_frame(rows)), max_points=1, **words)
+    single = best_single_point(one)
+    assert single.shares == {"x": 1.0}
+    assert single.left_out["z"] == "2 points with those of the fixed images, and 1 are allowed"
+    assert time_shared_mixture(one, {"bpp": 0.6}).shares == {"x": 1.0}
+    two = build_problem(read_table(_frame(rows)), max_points=2, **words)
+    assert best_single_point(two).shares == {"y": 1.0}
+    mixture = time_shared_mixture(two, {"bpp": 0.6})
+    assert mixture.averages["mse"] == pytest.approx(best_of_sets_at(two, 0.6))
+    assert len(set(mixture.shares) | {"x"}) <= 2
+
+
+def best_of_sets_at(problem: Problem, rate: float) -> float:
+    """The best of the mixtures of the fixed point and one more."""
+    best = np.inf
+    for other in range(1, 3):
+        mask = np.zeros(3, dtype=np.bool_)
+        mask[[0, other]] = True
+        part = replace(problem, allowed=problem.allowed & mask, max_points=None)
+        best = min(best, time_shared_mixture(part, {"bpp": rate}).averages["mse"])
+    return best
+
+
+def test_one_point_for_all_images_is_named_once_and_a_mixture_image_by_image() -> None:
+    """Four points: 2 bits an image, or 2 bits once. Images of 10 pixels: 0.2 bit/pixel, or 0.2 / 3."""
+    rate = np.array([[0.1, 0.4, 0.7, 0.9]] * 3)
+    arrays = {"bpp": rate, "mse": 1 / rate, "nbytes": 10 * rate}
+    words = {"minimize": "mse", "pixels": [10, 10, 10], "side_info": True}
+    problem = Problem.from_arrays(arrays, at_most={"bpp": 0.5}, **words)
+    single = best_single_point(problem)
+    assert single.shares == {"point 1": 1.0}
+    assert single.averages["bpp"] == pytest.approx(0.4 + 0.2 / 3)
+    assert single.averages["nbytes"] == pytest.approx(4 + 2 / 8 / 3)
+    assert single.bounded == (pytest.approx(0.4 + 0.2 / 3),)
+    assert single.index_bits == pytest.approx(2 / 3)
+    # By the accounting of the selection, that point has 0.6 bit/pixel.
+    assert problem.constraints[0].term.average(np.array([1, 1, 1])) == pytest.approx(0.6)
+    mixture = time_shared_mixture(problem, {"bpp": 0.5})
+    assert mixture.index_bits == 2
+    assert mixture.averages["bpp"] == pytest.approx(0.5)
+    assert mixture.shares == pytest.approx({"point 0": 1 / 3, "point 1": 2 / 3})
+
+
+def test_bounds_on_each_image_are_of_the_point_that_is_named_once() -> None:
+    rows = [
+        {"image": i, "point": p, "bpp": r, "mse": 1 / r, "width": 5, "height": 2}
+        for i in "abc"
+        for p, r in (("w", 0.1), ("x", 0.4), ("y", 0.7), ("z", 0.9))
+    ]
+    words = {"minimize": "mse", "each_at_most": {"bpp": 0.5}}
+    charged = build_problem(read_table(_frame(rows)), side_info=True, **words)
+    assert charged.allowed.sum(axis=1).tolist() == [1, 1, 1]
+    assert best_single_point(charged).shares == {"x": 1.0}
+    assert best_single_point(charged).left_out["y"].startswith("out of the bounds on each image in 3 of 3")
+    at_least = build_problem(read_table(_frame(rows)), side_info=True, maximize="mse", each_at_least={"bpp": 0.55})
+    # With 0.2 of side information x would do; named once it has 0.4667, and y is the least that has 0.55.
+    assert at_least.allowed.sum(axis=1).tolist() == [3, 3, 3]
+    assert best_single_point(at_least).shares == {"y": 1.0}
+
+
+def test_without_side_information_in_the_rate_baselines_say_what_naming_would_cost() -> None:
+    problem = Problem.from_arrays(random_arrays(0), minimize="mse", at_most={"bpp": 0.9})
+    assert best_single_point(problem).index_bits == pytest.approx(3 / 6)
+    assert time_shared_mixture(problem, {"bpp": 0.9}).index_bits == 3

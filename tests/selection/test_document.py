@@ -47,7 +47,7 @@ def test_a_saved_selection_comes_back_from_its_table(study: Path, tmp_path: Path
 
 def test_the_document_says_everything(study: Path) -> None:
     document = solve(study, **WORDS).to_dict()
-    assert document["version"] == 1
+    assert document["version"] == 2
     assert document["problem"]["source"] == str(study)
     assert document["problem"]["statement"] == {**WORDS, "forbid": [["c.png", "avif"]]}
     assert document["chosen"][1] == {"dataset": "photos", "image": "b.png", "point": "webp:quality=10"}
@@ -109,7 +109,7 @@ def test_a_choice_that_its_own_statement_rules_out_is_noticed(study: Path, tmp_p
     [
         ("{", "is not a selection"),
         ("[1, 2]", "is not a selection as rdp solve writes it"),
-        ('{"version": 2, "chosen": null}', "has version 2; this rdp reads version 1"),
+        ('{"version": 3, "chosen": null}', "has version 3; this rdp reads versions 1 and 2"),
         ('{"version": 1, "chosen": null}', "is damaged: KeyError 'problem'"),
     ],
 )
@@ -240,6 +240,12 @@ def _set(*keys: str | int, to: object) -> Callable[[dict], None]:
         (_set("problem", "points", to=["png", 5]), "5, not a text"),
         (_set("problem", "images", to=7), "problem.images is 7"),
         (_set("version", to=True), "has version True"),
+        (_set("budgets", 0, "group", to="photos"), "the group of a budget is 'photos', and in the statement not"),
+        (_set("objective", "lp_bound", to=51.0), "lp_bound 51 is on the wrong side"),
+        (_set("objective", "lp_bound", to="low"), "lp_bound is 'low', not a number"),
+        (_set("split_images", to=4), "split_images is 4, no whole number from 0 to 3"),
+        (_set("split_images", to=True), "split_images is True"),
+        (_set("explanation_details", to={}), "explanation_details must be an object, and null beside chosen points"),
     ],
 )
 def test_a_document_that_contradicts_itself_is_refused(
@@ -281,3 +287,140 @@ def test_a_selection_of_a_table_in_memory_asks_for_that_table(table: CellTable, 
     with pytest.raises(TableError, match="was made from a table in memory: give that table, in Python with source="):
         load_selection(path)
     assert load_selection(path, frame).chosen == selection.chosen
+
+
+GROUPED = {"a.png": "day", "b.png": "night", "c.png": "day"}
+LIMITED: dict[str, dict[str, object]] = {
+    "groups by dataset": {"group_at_most": {"bpp": 0.27}},
+    "groups by a map": {"group_at_most": {"bpp": 0.41}, "group_at_least": {"psnr": 29}, "groups": GROUPED},
+    "few points": {"at_most": {"bpp": 0.35}, "max_points": 2},
+    "side information": {"at_most": {"bpp": 0.27}, "side_info": True},
+    "all together": {
+        "at_most": {"bpp": 0.5},
+        "group_at_most": {"nbytes": 20000},
+        "groups": GROUPED,
+        "weights": {"bpp": "pixels"},
+        "max_points": 2,
+        "side_info": True,
+    },
+}
+
+
+@pytest.mark.parametrize("kind", LIMITED)
+def test_selections_with_groups_few_points_and_side_information_come_back(
+    kind: str, study: Path, tmp_path: Path
+) -> None:
+    selection = solve(study, minimize="mse", **LIMITED[kind])
+    loaded = load_selection(selection.save(tmp_path / "s.json"))
+    assert loaded.found
+    assert loaded.to_dict() == selection.to_dict()
+    assert (loaded.lp_bound, loaded.split_images) == (selection.lp_bound, selection.split_images)
+    assert [budget.group for budget in loaded.budgets] == [budget.group for budget in selection.budgets]
+
+
+def test_every_budget_of_a_group_is_an_entry_of_its_own(study: Path) -> None:
+    document = solve(study, minimize="mse", **LIMITED["groups by a map"]).to_dict()
+    assert [(b["column"], b["group"]) for b in document["budgets"]] == [
+        ("bpp", "day"),
+        ("bpp", "night"),
+        ("psnr", "day"),
+        ("psnr", "night"),
+    ]
+
+
+def as_version_1(document: dict) -> None:
+    document["version"] = 1
+    del document["split_images"], document["explanation_details"], document["objective"]["lp_bound"]
+    for entry in document["budgets"]:
+        del entry["group"]
+
+
+def test_a_document_of_version_1_is_still_read(study: Path, tmp_path: Path) -> None:
+    selection = solve(study, **WORDS)
+    assert selection.lp_bound is not None
+    path = edited(selection.save(tmp_path / "s.json"), as_version_1)
+    loaded = load_selection(path)
+    assert loaded.chosen == selection.chosen
+    assert loaded.budgets == selection.budgets
+    assert (loaded.lp_bound, loaded.split_images) == (None, None)
+    with pytest.raises(TableError, match="damaged: KeyError 'group'"):
+        load_selection(edited(path, _set("version", to=2)))
+
+
+def test_an_explanation_is_stored_as_numbers_too(study: Path, tmp_path: Path) -> None:
+    selection = solve(study, minimize="mse", at_most={"bpp": 0.01})
+    assert selection.details is not None
+    path = selection.save(tmp_path / "s.json")
+    assert json.loads(path.read_text())["explanation_details"] == selection.details.to_dict()
+    loaded = load_selection(path)
+    assert loaded.explanation == selection.explanation
+    assert loaded.details is None
+
+
+def edited(path: Path, change: Callable[[dict], None]) -> Path:
+    document = json.loads(path.read_text())
+    change(document)
+    path.write_text(json.dumps(document))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "message"),
+    [
+        ("groups by a map", _set("budgets", 1, "group", to="day"), "the group of a budget is 'day'"),
+        ("groups by a map", _set("budgets", 1, "average", to=0.1), "average of bpp in 'night' is 0.1"),
+        (
+            "groups by a map",
+            _set("problem", "statement", "groups", "a.png", to="night"),
+            "the problem statement in it is not the one",
+        ),
+        ("groups by a map", _set("chosen", 1, "point", to="avif:quality=50"), "rules out"),
+        ("few points", lambda d: [c.update(point=p) for c, p in zip(d["chosen"], POINTS, strict=True)], "rules out"),
+        ("few points", _set("problem", "statement", "max_points", to=3), "the problem statement in it is not the one"),
+        ("side information", lambda d: d["problem"]["statement"].pop("side_info"), "the problem statement in it"),
+        ("side information", _set("budgets", 0, "average", to=0.2333), "average of bpp is 0.2333"),
+    ],
+)
+def test_forged_limits_are_refused(
+    kind: str, change: Callable[[dict], None], message: str, study: Path, tmp_path: Path
+) -> None:
+    path = edited(solve(study, minimize="mse", **LIMITED[kind]).save(tmp_path / "s.json"), change)
+    with pytest.raises(TableError, match=message):
+        load_selection(path)
+
+
+POINTS = ["webp:quality=5", "webp:quality=10", "avif:quality=50"]
+
+
+def test_images_that_changed_groups_make_a_selection_stale(table: CellTable, tmp_path: Path) -> None:
+    path = tmp_path / "grouped.csv"
+
+    def write(groups: dict[str, str]) -> None:
+        scene = [groups[image] for image in table.data.column("image").to_pylist()]
+        csv.write_csv(table.data.append_column("scene", [scene]), path)
+
+    write(GROUPED)
+    saved = solve(path, minimize="mse", group_at_most={"bpp": 0.5}, groups="scene").save(tmp_path / "s.json")
+    assert load_selection(saved).found
+    write(GROUPED | {"c.png": "night"})
+    with pytest.raises(TableError, match="images are in other groups than then; solve again"):
+        load_selection(saved)
+
+
+def test_points_that_the_statement_rules_out_do_not_change_the_bits_that_were_charged(
+    study: Path, tmp_path: Path
+) -> None:
+    """Three points take 2 bits; two more, which are forbidden, would take 3."""
+    words = {"minimize": "mse", "at_most": {"bpp": 0.5}, "side_info": True, "forbid": [("*", "*quality=5*")]}
+    selection = solve(study, **words)
+    path = selection.save(tmp_path / "s.json")
+    text = study.read_text()
+    later = [*point_rows("webp:quality=500", 0.5), *point_rows("webp:quality=510", 0.5)]
+    with_rows(study, [row.replace("768,512", "100,100") if "c.png" in row else row for row in later])
+    loaded = load_selection(path)
+    assert loaded.to_dict() == selection.to_dict()
+    # A forbidden point fewer, and what is left takes a bit less to name.
+    loaded.save(path)
+    study.write_text("\n".join(line for line in text.splitlines() if "quality=5\"" not in line) + "\n")
+    with pytest.raises(TableError, match="one of 3 points was named for each image, and now there are 2; solve again"):
+        load_selection(path)

@@ -16,6 +16,7 @@ from rdp.selection import Problem, solve_problem
 from rdp.selection.backends import RawAnswer
 from rdp.selection.class_forms import split_form
 from rdp.selection.class_lists import Lister
+from rdp.selection.class_prices import prices_by_classes
 from rdp.selection.dual import Dual, Relaxation, lagrangian_bound
 from rdp.selection.grouped import solve_grouped
 from rdp.selection.linear import LinearForm, linear_form
@@ -217,9 +218,8 @@ def test_rows_of_one_class_are_its_own_and_the_others_are_shared() -> None:
 def test_images_without_a_budget_of_their_own_are_free_and_a_plain_problem_has_no_classes() -> None:
     rng = np.random.default_rng(1)
     columns = {name: rng.random((5, 3)) for name in ("cost", "a", "b")}
-    plain = Problem.from_arrays(columns, minimize="cost", at_most={"a": 0.4, "b": 0.4})
-    assert split_form(linear_form(plain)) is None
     form = linear_form(Problem.from_arrays(columns, minimize="cost", at_most={"a": 0.4, "b": 0.4}))
+    assert split_form(form) is None
     own = form.coefficients.copy()
     own[1, :3] = 0.0
     partly = LinearForm(form.cost, 0.0, own, np.array([form.budgets[0], 0.5 * form.budgets[1]]), form.allowed, (0, 1))
@@ -250,31 +250,48 @@ def test_a_list_holds_every_selection_up_to_where_it_reaches(at_once: int) -> No
             assert min(values.values()) >= listing.floor - 1e-12
             assert known <= set(values)
             assert {c for c, value in values.items() if value < listing.reach - 1e-12} <= known
-            for choice, cost, usage in zip(known, listing.costs, listing.usages.T, strict=False):
-                assert len(choice) == len(part.images)
-                assert cost >= 0
-                assert (usage >= 0).all()
+            values_of_it = listing.costs + prices @ listing.usages
+            assert values_of_it.tolist() == pytest.approx([values[tuple(c)] for c in listing.choices.tolist()])
 
 
 def test_when_the_time_is_up_the_bound_is_still_a_bound() -> None:
     problem = grouped_problem(5, 60, 6, 6, 1)
     form = linear_form(problem)
     relaxation = Dual(form).maximise()
-    best = solved(form)
-    assert best.choice is not None
     raw = solve_grouped(form, relaxation, 0.0, perf_counter() - 1.0)
     assert raw.status is Status.UNKNOWN
     assert raw.choice is None
-    assert relaxation.bound <= raw.bound <= form.cost_of(best.choice)
+    assert relaxation.bound <= raw.bound <= form.cost_of(np.array(solved(form).choice))
 
 
 def test_the_answer_is_the_same_on_every_run() -> None:
     form = linear_form(grouped_problem(4, 60, 6, 6, 2))
     first, second = solved(form, at_once=LISTED), solved(form, at_once=LISTED)
-    assert first.choice is not None
-    assert second.choice is not None
-    assert first.choice.tolist() == second.choice.tolist()
+    assert np.array(first.choice).tolist() == np.array(second.choice).tolist()
     assert first.bound == second.bound
+
+
+@pytest.mark.parametrize("shared", [1, 2])
+def test_prices_of_classes_give_a_bound_that_is_near_that_of_the_relaxation(shared: int) -> None:
+    nearness = []
+    for form in grouped_forms(40, 5, 4, shared, 10):
+        split = split_form(form)
+        assert split is not None
+        relaxation, near = Dual(form).maximise(), prices_by_classes(form, split)
+        assert not near.infeasible
+        assert near.bound <= relaxation.bound * (1 + 1e-12)
+        assert near.best is not None
+        assert near.best.min() >= 0
+        if relaxation.bound > 0.01:
+            nearness.append(near.bound / relaxation.bound)
+    assert np.median(nearness) > 0.8
+
+
+def test_prices_of_classes_prove_infeasible_only_what_is() -> None:
+    forms = [(form, split_form(form)) for form in grouped_forms(6, 3, 3, 1, 60, tight=True)]
+    proven = [form for form, split in forms if split is not None and prices_by_classes(form, split).infeasible]
+    assert len(proven) > 5
+    assert all(math.isinf(best_of(form)[0]) for form in proven)
 
 
 def test_the_bound_is_above_that_of_the_linear_relaxation() -> None:

@@ -13,7 +13,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import typer
 
+from rdp.cli.streamed import run_streamed
 from rdp.errors import RdpError, SpecError, TableError
 from rdp.selection.large import LARGE
 from rdp.selection.solving import solve
@@ -248,6 +250,58 @@ def test_a_failure_while_writing_leaves_no_file(tmp_path: Path) -> None:
     assert not out.exists() or not list(out.iterdir())
 
 
+# ---- the command line
+
+
+def command(path: Path, out: Path | None, json: bool = False, **words: Any) -> None:
+    run_streamed(
+        str(path),
+        words,
+        memory=MEMORY,
+        gap=None,
+        time_limit=None,
+        columns={},
+        out=out,
+        scratch=None,
+        json=json,
+        refused={"--bootstrap": False},
+    )
+
+
+def test_the_command_prints_what_a_person_needs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Status, averages, prices, counts, memory, and where the points are."""
+    path = write(tmp_path / "t.parquet", arrays(2_000))
+    command(path, tmp_path / "c.parquet", minimize="mse", at_most={"bpp": 0.3})
+    printed = capsys.readouterr().out
+    assert "optimal selection for 2000 images among 5 points" in printed
+    assert "one more 0.01 bpp lowers the average mse" in printed
+    assert f"written to {tmp_path / 'c.parquet'}, and c.json beside it" in printed
+    command(path, None, json=True, minimize="mse", at_most={"bpp": 0.3})
+    assert json.loads(capsys.readouterr().out)["status"] == "optimal"
+
+
+def test_the_command_exits_as_rdp_solve_does(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """3 where it is impossible, with the explanation; options that cannot be streamed are named."""
+    path = write(tmp_path / "t.parquet", arrays(500))
+    with pytest.raises(typer.Exit) as caught:
+        command(path, None, minimize="mse", at_most={"bpp": 0.001})
+    assert caught.value.exit_code == 3
+    assert "bpp" in capsys.readouterr().err
+    with pytest.raises(SpecError, match="--bootstrap cannot be had in a streamed solve"):
+        run_streamed(
+            str(path),
+            {"minimize": "mse"},
+            memory=MEMORY,
+            gap=None,
+            time_limit=None,
+            columns={},
+            out=None,
+            scratch=None,
+            json=False,
+            refused={"--bootstrap": True},
+        )
+
+
 # ---- memory
 
 PEAK = """
@@ -272,7 +326,7 @@ def write_large(path: Path, images: int, points: int, scattered: bool) -> int:
     writer = None
     for first in range(0, images, group):
         rate = np.geomspace(0.05, 1.2, points) * np.exp(rng.normal(0, 0.5, (group, 1)))
-        error = 20 * rate ** -rng.uniform(0.7, 1.3, (group, 1))
+        error = 20 * rate ** -rng.uniform(0.7, 1.3, (group, 1)) * np.exp(rng.normal(0, 0.05, (group, points)))
         table = pa.table(
             {
                 "image": pa.array([f"some/folder/of/images/{k:08}.png" for k in range(first, first + group)]).take(
