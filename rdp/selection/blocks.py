@@ -20,7 +20,7 @@ import numpy as np
 
 from rdp.selection.problem import BoolArray, Constraint, FloatArray, Problem, Term
 
-BLOCK_CELLS = 80_000
+BLOCK_CELLS = 160_000
 """Cells of a block: its few arrays fit the cache of a core."""
 Result = TypeVar("Result")
 
@@ -99,14 +99,13 @@ class ArraySource(BlockSource):
             yield self._block(first, slice(first, min(first + size, images)))
 
     def sample(self, images: int) -> Iterator[Block]:
-        """See `BlockSource`: evenly spaced images."""
-        count = self.problem.shape[0]
-        chosen = np.arange(images) * count // images if images < count else np.arange(count)
+        """See `BlockSource`: evenly spaced images, at least so many where there are."""
+        step = max(self.problem.shape[0] // images, 1)
         size = max(BLOCK_CELLS // self.points, 1)
-        for start in range(0, len(chosen), size):
-            yield self._block(start, chosen[start : start + size])
+        for start in range(0, self.problem.shape[0], size * step):
+            yield self._block(start, slice(start, start + size * step, step))
 
-    def _block(self, first: int, where: slice | np.ndarray) -> Block:
+    def _block(self, first: int, where: slice) -> Block:
         allowed = None if self._everywhere else self.problem.allowed[where]
         columns = tuple(values[where] for values in self._columns)
         return Block(first, columns, tuple(weights[where] for weights in self._weights), allowed)

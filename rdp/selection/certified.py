@@ -22,7 +22,7 @@ from rdp.selection.core import Near, TooManyError, search
 from rdp.selection.dual import Dual, Relaxation, reduced_costs
 from rdp.selection.linear import LinearForm
 from rdp.selection.problem import FloatArray, IntArray
-from rdp.selection.rounding import rounded, walked
+from rdp.selection.rounding import repaired, rounded, walked
 from rdp.selection.status import Status
 
 NAME = "dual"
@@ -33,6 +33,8 @@ SOME = 40_000
 NEIGHBOURS = ((14, SOME), (22, SOME), (30, SOME), (36, 10 * SOME), (44, 20 * SOME))
 """Images of the neighbourhoods that are searched for a good selection, and their most differences."""
 FIRST_LOOK = 22
+WIDER = 6.0
+"""Neighbourhoods are searched with a width that grows by this, until there is a selection."""
 FEWEST = 6
 """The width starts with so many near ties."""
 MANY_TIES = 40
@@ -107,24 +109,36 @@ def _neighbours(
     """The best selections near the rounded mixture, in neighbourhoods that grow until one is within the gap."""
     form, bound = near.form, near.bound
     base = rounded(dual, relaxation.parts)
-    start = near if base is None else Near.of(form, near.prices, bound, reduced, base)
-    start = walked(start, reduced)
-    if bool((start.room >= 0).all()):
-        best = best.better(form, start.base)
+    first = near if base is None else Near.of(form, near.prices, bound, reduced, base)
+    kept = walked(first, reduced)
+    for start in dict.fromkeys((first, kept)):
+        if bool((start.room >= 0).all()):
+            best = best.better(form, start.base)
+    if best.choice is None:
+        best = best.better(form, repaired(form, reduced, kept.base))
     for count, most in NEIGHBOURS:
-        ties = start.nearest(count)
-        widest = start.excess + float(start.more[ties].sum()) + float(near.prices @ np.abs(start.room))
-        width = max(gap_abs, start.excess * 1.5, widest * 1e-4)
-        while best.cost - bound > gap_abs and perf_counter() < ends:
-            width = min(width, best.cost - bound)
-            try:
-                found = search(start, width, ties=ties, most=most, ends=ends, enough=bound + gap_abs)
-            except TooManyError:
-                break
-            best = best.better(form, found)
-            if found is not None or width >= min(widest, best.cost - bound):
-                break
-            width *= 6
+        for start in dict.fromkeys((first, kept)):
+            if best.cost - bound > gap_abs and perf_counter() < ends:
+                best = _around(start, count, most, gap_abs, best, ends)
+    return best
+
+
+def _around(start: Near, count: int, most: int, gap_abs: float, best: Incumbent, ends: float) -> Incumbent:
+    """The best selection that differs from the base in the near ties of `count` images, or the one that was known."""
+    bound = start.bound
+    ties = start.nearest(count)
+    widest = start.excess + float(np.abs(start.more[ties]).sum()) + float(start.prices @ np.abs(start.room))
+    width = max(gap_abs, start.excess * 1.5, widest * 1e-4)
+    while perf_counter() < ends:
+        width = min(width, best.cost - bound)
+        try:
+            found = search(start, width, ties=ties, most=most, ends=ends, enough=bound + gap_abs)
+        except TooManyError:
+            break
+        best = best.better(start.form, found)
+        if found is not None or width >= min(widest, best.cost - bound):
+            break
+        width *= WIDER
     return best
 
 
@@ -152,26 +166,6 @@ def _exactly(near: Near, best: Incumbent, gap_abs: float, ends: float, most: int
         if best.cost - bound <= gap_abs:
             return RawAnswer(Status.OPTIMAL, best.choice, bound), best
         width *= GROWTH[len(ties) >= MANY_TIES]
-
-
-def solve_certified(
-    form: LinearForm, gap: float, time_limit: float | None, dual: Dual | None = None, start: FloatArray | None = None
-) -> tuple[Relaxation, RawAnswer]:
-    """Steps 1 to 4: the relaxation and the best selection that was found, with its bound.
-
-    `gap` is relative to the bound with the offset; a part of it is left for rounding. `dual` is what is known of the
-    form already, and `start` are prices to begin with.
-    """
-    ends = math.inf if time_limit is None else perf_counter() + time_limit
-    known = Dual(form) if dual is None else dual
-    relaxation = known.maximise(start, ends=ends)
-    gap_abs = gap_of(form, relaxation, gap)
-    return relaxation, solve_form(form, relaxation, known, gap_abs, ends)[0]
-
-
-def gap_of(form: LinearForm, relaxation: Relaxation, gap: float) -> float:
-    """The absolute distance from the bound that a relative gap stands for, with room for rounding."""
-    return 0.9 * gap * abs(relaxation.bound + form.offset) if math.isfinite(relaxation.bound) else 0.0
 
 
 def left_open(form: LinearForm, prices: FloatArray, width: float) -> LinearForm:

@@ -15,9 +15,9 @@ import numpy as np
 
 from rdp.selection.certified import solve_form
 from rdp.selection.class_forms import ClassForm
-from rdp.selection.core import Near, _deviations, _rooms_rounding, _rounding
+from rdp.selection.core import Near, deviations_of, rooms_rounding, width_rounding
 from rdp.selection.dual import Dual, reduced_costs
-from rdp.selection.join import Window, _Grid
+from rdp.selection.join import Grid, Window
 from rdp.selection.linear import LinearForm
 from rdp.selection.problem import FloatArray, IntArray
 from rdp.selection.states import States, TooManyError, list_states
@@ -148,7 +148,7 @@ def within(near: Near, width: float, want: int, ends: float) -> tuple[IntArray, 
     first, second, window = _halves(near, width, ends)
     ones, twos, costs = [], [], []
     seen = 0
-    for one, two in _Grid(second, window).pairs(first):
+    for one, two in Grid(second, window).pairs(first):
         seen += len(one)
         if seen > MOST_PAIRS:
             raise TooManyError("too many selections are nearly as good")
@@ -170,13 +170,13 @@ def within(near: Near, width: float, want: int, ends: float) -> tuple[IntArray, 
 
 
 def _halves(near: Near, width: float, ends: float) -> tuple[States, States, Window]:
-    deviations = _deviations(near, near.within(width))
+    deviations = deviations_of(near, near.within(width))
     left, right = deviations.halves()
-    limit = width - near.excess + _rounding(near, width)
-    rooms = near.room + _rooms_rounding(near, deviations)
+    limit = width - near.excess + width_rounding(near, width)
+    rooms = near.room + rooms_rounding(near, deviations)
     first = list_states(left, limit, rooms, MOST_STATES, ends, other=right)
     second = list_states(right, limit, rooms, MOST_STATES, ends, other=left)
-    cost = near.bound + width - near.cost + _rounding(near, width)
+    cost = near.bound + width - near.cost + width_rounding(near, width)
     return first, second, Window(near.prices, rooms, limit, cost, -math.inf)
 
 

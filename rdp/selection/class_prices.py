@@ -15,7 +15,7 @@ from rdp.selection.class_forms import Split
 from rdp.selection.dual import Dual, Relaxation, lagrangian_bound
 from rdp.selection.linear import LinearForm
 
-NOTE = "the prices of the budgets are near the best ones: there are too many groups to find those exactly"
+NOTE = "the prices of the budgets are not known exactly: there are very many groups"
 
 
 def prices_by_classes(form: LinearForm, split: Split, ends: float = math.inf) -> Relaxation:

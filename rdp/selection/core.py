@@ -129,20 +129,21 @@ def search(
     half may have: beyond it, and when the time is up, `TooManyError` is raised. The search ends with the first
     selection that costs at most `enough`.
     """
-    deviations = _deviations(near, ties)
+    deviations = deviations_of(near, ties)
     left, right = deviations.halves()
     # What is left of the width when every image stays as it is.
-    limit = width - near.excess + _rounding(near, width)
-    rooms = near.room + _rooms_rounding(near, deviations)
+    limit = width - near.excess + width_rounding(near, width)
+    rooms = near.room + rooms_rounding(near, deviations)
     first = list_states(left, limit, rooms, most, ends, other=right)
     second = list_states(right, limit, rooms, most, ends, other=left)
     window = Window(
         prices=near.prices,
         rooms=rooms,
         reduced=limit,
-        cost=near.bound + width - near.cost + _rounding(near, width),
+        cost=near.bound + width - near.cost + width_rounding(near, width),
         enough=enough - near.cost,
         outs=tuple(1 - int((~mask[np.arange(near.form.images), near.base]).sum()) for mask in near.form.cuts),
+        excess=near.excess,
     )
     pair = cheapest_pair(first, second, window, ends, PAIRS * most)
     if pair is None:
@@ -154,7 +155,7 @@ def search(
     return choice
 
 
-def _deviations(near: Near, ties: IntArray) -> Deviations:
+def deviations_of(near: Near, ties: IntArray) -> Deviations:
     """The changes from the base that some ties are, image by image."""
     form = near.form
     order = ties[np.lexsort((near.point[ties], near.image[ties]))]
@@ -171,13 +172,13 @@ def _deviations(near: Near, ties: IntArray) -> Deviations:
     )
 
 
-def _rounding(near: Near, width: float) -> float:
+def width_rounding(near: Near, width: float) -> float:
     """Room for the rounding of reduced costs and of their sums: what it lets in too much, the check finds."""
     paid = float((near.prices * np.abs(near.form.budgets)).sum())
     return 32 * UNIT_ROUNDOFF * (abs(near.cost) + abs(near.bound) + paid + width)
 
 
-def _rooms_rounding(near: Near, deviations: Deviations) -> FloatArray:
+def rooms_rounding(near: Near, deviations: Deviations) -> FloatArray:
     largest = np.abs(deviations.usage).sum(axis=1) if deviations.usage.size else np.zeros(len(near.usage))
     return np.asarray(4 * UNIT_ROUNDOFF * (np.abs(near.form.budgets) + np.abs(near.usage) + largest))
 

@@ -32,7 +32,7 @@ from rdp.selection.linear import LinearForm
 from rdp.selection.master import CLOSE, Climb, Master, image_classes
 from rdp.selection.narrow import Narrowed, narrowed
 from rdp.selection.problem import FloatArray, IntArray
-from rdp.selection.sums import accurate_sum
+from rdp.selection.sums import accurate_sum, least_of_rows
 
 ROUGH = 1e-4
 MANY = 4_000
@@ -169,13 +169,13 @@ class Dual:
 def reduced_costs(form: LinearForm, prices: FloatArray) -> FloatArray:
     """Cost + prices * coefficients less each image's least: (N, M), infinite where not allowed."""
     reduced = np.where(form.allowed, form.cost + np.tensordot(prices, form.coefficients, axes=1), np.inf)
-    return np.asarray(reduced - reduced.min(axis=1)[:, None])
+    return np.asarray(reduced - least_of_rows(reduced)[:, None])
 
 
 def lagrangian_bound(form: LinearForm, prices: FloatArray) -> float:
     """L(prices) without the offset, less a bound of its rounding error: it is not above the optimum of the form."""
     reduced = form.cost + np.tensordot(prices, form.coefficients, axes=1)
-    least = np.where(form.allowed, reduced, np.inf).min(axis=1)
+    least = least_of_rows(np.where(form.allowed, reduced, np.inf))
     paid = prices * form.budgets
     # Each reduced cost is a sum of K + 1 rounded terms, all non-negative; the sums below are rounded once.
     error = 2 * (len(prices) + 4) * np.finfo(np.float64).eps * (float(least.sum()) + float(np.abs(paid).sum()))

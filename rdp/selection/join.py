@@ -26,8 +26,9 @@ PADDING = 1e-9
 class Window:
     """What a pair has to keep to. `rooms` (K,): its usage is at most this; `reduced` and `cost`: so are these sums.
 
-    With `prices` (K,) it follows that a usage is at least room - reduced / price. `enough`: a pair that costs no more
-    ends the search. `outs` (C,): of each cut at least so many more images must be left.
+    No sum of reduced costs is below -`excess`. With `prices` (K,) it follows that a usage is at least
+    room - (reduced + excess) / price. `enough`: a pair that costs no more ends the search. `outs` (C,): of each cut at
+    least so many more images must be left.
     """
 
     prices: FloatArray
@@ -36,6 +37,7 @@ class Window:
     cost: float
     enough: float
     outs: tuple[int, ...] = ()
+    excess: float = 0.0
 
 
 def cheapest_pair(
@@ -48,7 +50,7 @@ def cheapest_pair(
     if len(first) < len(second):
         pair = cheapest_pair(second, first, window, ends, most)
         return None if pair is None else (pair[1], pair[0])
-    grid = _Grid(second, window)
+    grid = Grid(second, window)
     best: tuple[int, int] | None = None
     lowest = math.inf
     seen = 0
@@ -79,7 +81,7 @@ def _costs(first: States, second: States, one: IntArray, two: IntArray, window: 
     return np.where(within, cost, np.inf)
 
 
-class _Grid:
+class Grid:
     """The sets of one half, sorted into a grid over their usages, whose cells have the size of the window.
 
     The last dimension of the grid is not binned but sorted, so that a window is a range of it.
@@ -91,8 +93,10 @@ class _Grid:
         low = values.min(axis=1) if len(values) else np.zeros(0)
         spread = np.maximum(np.ptp(values, axis=1), 1e-300) if len(values) else np.zeros(0)
         with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-            sizes = np.where(window.prices > 0, window.reduced / window.prices, np.inf) + 1e-300
-        selective = [k for k in np.argsort(sizes / spread, kind="stable").tolist() if sizes[k] < spread[k]]
+            spare = window.reduced + window.excess
+            sizes = np.where(window.prices > 0, spare / window.prices, np.inf) + 1e-300
+            order = np.argsort(sizes / spread, kind="stable").tolist()
+        selective = [k for k in order if sizes[k] < spread[k]]
         self.dimensions = selective[:MOST_DIMENSIONS]
         # The narrowest window is the one that is searched in the sorted order.
         self.last = self.dimensions[0] if self.dimensions else None

@@ -26,6 +26,9 @@ TIGHTENINGS = 3
 def is_large(problem: Problem) -> bool:
     """Whether the problem is for `solve_large`."""
     images, points = problem.shape
+    if any(constraint.group for constraint in problem.constraints):
+        # Prices of many groups cannot be had from a sample; such a problem falls into parts instead.
+        return False
     return images * points * (1 + len(problem.constraints)) > LARGE
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from rdp.selection.problem import BoolArray, Constraint, FloatArray, IntArray, Problem, Term
+from rdp.selection.problem import BoolArray, Constraint, FloatArray, IntArray, Problem, Term, weighted_mean
 from rdp.selection.sums import accurate_sum
 
 MEAN_TOLERANCE = 1e-12
@@ -84,8 +84,7 @@ def allowance(budget: float, picked: FloatArray, weights: FloatArray) -> float:
     The mean of the absolute values counts where values of both signs cancel; otherwise it is the budget itself that
     counts, as the mean is near it whenever this matters.
     """
-    size = accurate_sum(weights * np.abs(picked)) / accurate_sum(weights)
-    return MEAN_TOLERANCE * max(abs(budget), size)
+    return MEAN_TOLERANCE * max(abs(budget), weighted_mean(np.abs(picked), weights))
 
 
 def linear_form(problem: Problem, *, every_row: bool = False) -> LinearForm:

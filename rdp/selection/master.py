@@ -16,6 +16,7 @@ import numpy as np
 from rdp.selection.backends.ortools import load_ortools
 from rdp.selection.linear import LinearForm
 from rdp.selection.problem import FloatArray, IntArray
+from rdp.selection.sums import largest_of_rows, least_of_rows
 
 CLOSE = 1e-13
 """The planes have met L when they are above it by no more than this part of the sums in it."""
@@ -28,6 +29,8 @@ STALLED = 3
 """After so many evaluations without any progress GLOP's tolerance is reached."""
 FIRST_HIGH, LARGEST_HIGH = 10.0, 1e6
 """Without a box the prices go up to this, in units of the ranges of cost and constraint, at first and at last."""
+FEWEST_ROWS = 3
+"""With fewer rows images are not told apart by the rows that concern them."""
 MOST_PLANES = 600
 """Planes of one class that are kept along a sweep."""
 
@@ -75,14 +78,14 @@ class Master:
         self.confined = low is not None
         self.low = np.zeros(rows) if low is None else low
         priced = np.where(form.allowed, form.cost + np.tensordot(self.low, form.coefficients, axes=1), np.inf)
-        least = priced.min(axis=1)
+        least = least_of_rows(priced)
         self.cost = priced - least[:, None]
         self.constant = float(least.sum())
-        ranges = np.array([float(values.max(axis=1).sum()) for values in form.coefficients])
+        ranges = np.array([float(largest_of_rows(values).sum()) for values in form.coefficients])
         self.ranges = np.where(ranges > 0, ranges, 1.0)
         if high is None:
             # Above the cost of every selection, with room for the rounding of this sum.
-            self.height = float(np.where(form.allowed, self.cost, 0.0).max(axis=1).sum()) * (1 + 1e-9) or 1.0
+            self.height = float(largest_of_rows(np.where(form.allowed, self.cost, 0.0)).sum()) * (1 + 1e-9) or 1.0
             self.size = self.height / self.ranges
             self.high = np.full(rows, FIRST_HIGH)
         else:
@@ -90,13 +93,15 @@ class Master:
             self.height = float(self.size @ ranges) or 1.0
             self.high = np.where(high > self.low, 1.0, 0.0)
         self.planes: list[_Plane] = []
-        self._spare = np.empty_like(self.cost)
+        self._reduced, self._spare = np.empty_like(self.cost), np.empty_like(self.cost)
         self._starts = np.arange(form.images) * form.cost.shape[1]
         self._solver: Any = None
+        self._ends = math.inf
 
     def climb(self, start: FloatArray, enough: float, ends: float) -> Climb:
         """Evaluate and solve in turn until the planes are above L by no more than `enough`, from prices `start` on."""
         self._open()
+        self._ends = ends
         prices, best, value, above = start, start, -math.inf, math.inf
         idle = 0
         for turn in range(PASSES):
@@ -108,7 +113,7 @@ class Master:
                 return Climb(best, value, math.inf, "infeasible")
             found, highest = self._highest()
             if found is None:
-                return Climb(best, value, math.inf, "failed")
+                return Climb(best, value, math.inf, "late" if perf_counter() > ends else "failed")
             idle = 0 if highest < above else idle
             above = min(above, highest)
             near = above - value <= enough
@@ -168,7 +173,8 @@ class Master:
         """L at these prices, rounded as sums are; its planes are added."""
         form = self.form
         # In place, and not as a product of matrices: that would wait for threads that other processes keep busy.
-        reduced = self.cost.copy()
+        reduced = self._reduced
+        np.copyto(reduced, self.cost)
         for values, more in zip(form.coefficients, (prices - self.low).tolist(), strict=True):
             if more:
                 np.multiply(values, more, out=self._spare)
@@ -234,6 +240,8 @@ class Master:
     def _highest(self) -> tuple[FloatArray | None, float]:
         """The prices (K,) at which the planes are highest, and how high; None where GLOP fails."""
         solver = self._solver
+        if math.isfinite(self._ends):
+            solver.SetTimeLimit(max(int(1000 * (self._ends - perf_counter())), 1))
         if solver.Solve() != solver.OPTIMAL:
             return None, math.inf
         found = np.clip([price.solution_value() for price in self._prices], 0.0, self.high)
@@ -255,11 +263,20 @@ class Master:
 
 
 def image_classes(form: LinearForm) -> IntArray:
-    """For every image the number of its class: images that the same rows concern. Without groups all are one."""
-    if len(form.budgets) <= 1:
-        return np.zeros(form.images, dtype=np.int64)
-    concerned = np.array([values.any(axis=1) for values in form.coefficients])
-    if concerned.all():
-        return np.zeros(form.images, dtype=np.int64)
-    _, classes = np.unique(concerned, axis=1, return_inverse=True)
-    return np.asarray(classes.reshape(-1), dtype=np.int64)
+    """For every image the number of its class: images that the same rows concern. Without groups all are one.
+
+    An image that no row concerns fits any class. Where there are more classes than groups can make, it is only chance
+    that coefficients are zero, and all are one.
+    """
+    one = np.zeros(form.images, dtype=np.int64)
+    if len(form.budgets) < FEWEST_ROWS:
+        return one
+    concerned = np.array([largest_of_rows(values) > 0 for values in form.coefficients])
+    some = concerned.any(axis=0)
+    if concerned[:, some].all():
+        return one
+    patterns, classes = np.unique(concerned[:, some], axis=1, return_inverse=True)
+    if patterns.shape[1] > len(form.budgets):
+        return one
+    one[some] = classes.reshape(-1)
+    return one

@@ -17,15 +17,16 @@ from rdp.selection.problem import BoolArray, FloatArray, IntArray
 from rdp.selection.result import SMALLEST_OBJECTIVE
 from rdp.selection.sieve import EPS, Sifted, sift
 from rdp.selection.status import Status
+from rdp.selection.sums import accurate_sum, largest_of_rows, least_of_rows
 
-FIRST, SECOND = 4_096, 131_072
+FIRST, SECOND = 4_096, 98_304
 """Images of the two samples."""
 SAFETY = 2.0
 """Boxes reach so many standard errors of the sample's budgets."""
 NARROWEST = 1e-6
 """And at least this part of the price."""
 WIDENING = 4.0
-SPARED = 0.2
+SPARED = 0.01
 """The prices are found to this part of the gap; the rest of it is for the selection."""
 PASSES = 4
 """Passes after which the prices at the border of the box have to do."""
@@ -143,7 +144,7 @@ def _spread(dual: Dual, core: Core, relaxation: Relaxation, rows: Sequence[Row],
             found = np.zeros(len(rows)) if other.prices is None else other.prices
             moved = np.maximum(moved, np.abs(found - prices))
         spread += moved**2
-    ranges = np.array([float(values.max(axis=1).sum()) or 1.0 for values in form.coefficients])
+    ranges = np.array([float(largest_of_rows(values).sum()) or 1.0 for values in form.coefficients])
     scale = float(np.where(form.allowed, form.cost, 0.0).max(axis=1).sum()) / ranges
     return np.maximum(np.sqrt(spread), NARROWEST * np.maximum(prices, scale))
 
@@ -179,9 +180,9 @@ def core_form(block: Block, quantities: Sequence[Row], sifted: Sifted | None) ->
     for quantity, weights, total in zip(quantities, own, totals.tolist(), strict=True):
         values = np.where(allowed, block.columns[quantity.column], 0.0) * quantity.sign
         share = (weights / total)[:, None]
-        low = np.where(allowed, values, np.inf).min(axis=1, keepdims=True)
+        low = least_of_rows(np.where(allowed, values, np.inf))[:, None]
         folded.append(np.where(allowed, (values - low) * share, 0.0))
-        least.append(math.fsum((low * share).ravel().tolist()))
+        least.append(accurate_sum(low * share))
     budgets = np.array([quantity.budget for quantity in quantities[1:]])
     size = np.maximum(np.abs(budgets), largest[1:])
     rooms = budgets + (1.01 * MEAN_TOLERANCE + ROUNDING) * size - settled[1:] - np.array(least[1:])
@@ -259,7 +260,7 @@ def _averages(rows: Sequence[Row], sifted: Sifted, choice: IntArray) -> FloatArr
         picked = sifted.block.columns[row.column][images, choice]
         if row.weights is not None:
             picked = picked * sifted.block.weights[row.weights]
-        total = sifted.settled.values[k + 1] * row.sign + math.fsum(picked.tolist())
+        total = sifted.settled.values[k + 1] * row.sign + accurate_sum(picked)
         out.append(total / sifted.settled.weights[k + 1])
     return np.array(out)
 

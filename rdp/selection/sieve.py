@@ -17,12 +17,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from rdp.selection.blocks import Block, BlockSource, Row, in_parallel
-from rdp.selection.narrow import packed
 from rdp.selection.problem import BoolArray, FloatArray, IntArray
 
 EPS = float(np.finfo(np.float64).eps)
@@ -69,9 +68,7 @@ class Sifted:
     largest: FloatArray
 
 
-def sift(
-    source: BlockSource, blocks: Iterator[Block], low: FloatArray, high: FloatArray, threads: int
-) -> Sifted:
+def sift(source: BlockSource, blocks: Iterator[Block], low: FloatArray, high: FloatArray, threads: int) -> Sifted:
     """One pass over blocks of the source with a box of prices `mu` (K,)."""
     quantities = (source.objective, *source.rows)
     centre = np.concatenate([[1.0], (low + high) / 2])
@@ -132,6 +129,8 @@ def _sieve(
     scratch: list[FloatArray],
 ) -> _Sieved:
     """Settle the images of one block that can be."""
+    # A sample's blocks are views with gaps: copied here, where other threads go on.
+    block = replace(block, columns=tuple(np.ascontiguousarray(values) for values in block.columns))
     shape = block.columns[0].shape
     if not scratch or scratch[0].shape[0] < shape[0] or scratch[0].shape[1] != shape[1]:
         scratch[:] = [np.empty(shape), np.empty(shape)]
@@ -141,7 +140,7 @@ def _sieve(
         _price(block, quantities, centre, priced, spare)
         base = priced.argmin(axis=1)
         least = priced[rows, base]
-        picked = [values[rows, base] for values in block.columns]
+        picked = [values.ravel().take(rows * shape[1] + base) for values in block.columns]
         sizes = _sizes(block, quantities, picked, centre)
         priced -= (least + 16 * EPS * sizes)[:, None]
         for column, factor in _factors(block, quantities, radius, signed=False).items():
@@ -150,18 +149,35 @@ def _sieve(
             spare *= factor * (1 + 16 * EPS)
             priced -= spare
         keep = priced <= 0
-    place = np.flatnonzero(keep)
-    several = np.bincount(place // shape[1], minlength=shape[0]) > 1
-    several[0] = True  # one image of every block stays, so that there is always something to solve
-    open_ = np.flatnonzero(several)
-    points, allowed = packed(keep[open_])
-    columns = tuple(np.take_along_axis(values[open_], points, axis=1) for values in block.columns)
+    open_, points, allowed = _left_over(keep)
+    cells = open_[:, None] * shape[1] + points
+    columns = tuple(values.ravel().take(cells) for values in block.columns)
     inner = Block(block.first, columns, tuple(weights[open_] for weights in block.weights))
     settled = np.ones(shape[0], dtype=np.bool_)
     settled[open_] = False
     sums = _sums(block, quantities, picked, settled)
-    largest = np.array([_mixed_size(block, quantity) for quantity in quantities])
+    largest = np.array([0.0, *(_mixed_size(block, row) for row in quantities[1:])])
     return _Sieved(base.astype(dtype), sums, open_ + block.first, points.astype(dtype), allowed, inner, largest)
+
+
+def _left_over(keep: BoolArray) -> tuple[IntArray, IntArray, BoolArray]:
+    """The images (n,) with several cells kept, those cells moved to the left (n, m), and which of them count.
+
+    The first image is always one of them, so that there is something to solve whatever is settled.
+    """
+    images, width = keep.shape
+    image, point = np.divmod(np.flatnonzero(keep), width)
+    counts = np.bincount(image, minlength=images)
+    several = counts > 1
+    several[0] = True
+    rank = np.arange(len(image)) - (np.cumsum(counts) - counts)[image]
+    row = (np.cumsum(several) - 1)[image]
+    own = several[image]
+    shape = (int(several.sum()), int(counts[several].max()))
+    points, allowed = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.bool_)
+    points[row[own], rank[own]] = point[own]
+    allowed[row[own], rank[own]] = True
+    return np.flatnonzero(several), points, allowed
 
 
 def _price(block: Block, quantities: Sequence[Row], prices: FloatArray, out: FloatArray, spare: FloatArray) -> None:
@@ -223,9 +239,10 @@ def _sums(block: Block, quantities: Sequence[Row], picked: list[FloatArray], whi
 def _mixed_size(block: Block, quantity: Row) -> float:
     """The largest absolute value of a column with values of both signs, 0 for others."""
     values = block.columns[quantity.column]
-    where = True if block.allowed is None else block.allowed
-    least = float(values.min(where=where, initial=np.inf))
+    if block.allowed is not None:
+        values = np.where(block.allowed, values, 0.0)
+    least = float(values.min())
     if least >= 0:
         return 0.0
-    largest = float(values.max(where=where, initial=-np.inf))
+    largest = float(values.max())
     return max(-least, largest) if largest > 0 else 0.0

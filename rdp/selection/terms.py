@@ -45,6 +45,8 @@ def weighted_mean(values: FloatArray, weights: FloatArray) -> float:
     """sum(weights * values) / sum(weights) with sums that are rounded once; NaN or infinite where a value is."""
     if not np.isfinite(values).all():
         return float(np.sum(weights * values) / np.sum(weights))
+    if (weights == 1.0).all():
+        return accurate_sum(values) / len(values)
     return accurate_sum(weights * values) / accurate_sum(weights)
 
 

@@ -6,9 +6,8 @@ import math
 from time import perf_counter
 
 from rdp.selection.backends import DUAL, RawAnswer
-from rdp.selection.certified import solve_form
-from rdp.selection.dual import Dual
 from rdp.selection.linear import LinearForm
+from rdp.selection.whole import certify
 
 
 class DualSearch:
@@ -19,5 +18,4 @@ class DualSearch:
     def solve(self, form: LinearForm, gap_abs: float, time_limit: float | None) -> RawAnswer:
         """Minimise; see `Backend`."""
         ends = math.inf if time_limit is None else perf_counter() + time_limit
-        dual = Dual(form)
-        return solve_form(form, dual.maximise(ends=ends), dual, gap_abs, ends)[0]
+        return certify(form, lambda _: gap_abs, ends)[1]
