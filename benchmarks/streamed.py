@@ -25,7 +25,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rdp.selection.memory import parse_memory, size_text
+from rdp.selection.streaming.memory import parse_memory, size_text
 from rdp.tables import ScoreSet
 from rdp.tables.manifest import CELLS, FORMAT, Manifest, Part, write_json, write_manifest
 from rdp.tables.run import METRIC, RUN
@@ -37,7 +37,7 @@ METRICS = {"mse": 1, "lpips_alex": 2}
 SOLVE = """
 import json, sys
 from rdp.selection.statement import Statement
-from rdp.selection.streamed import solve_streamed
+from rdp.selection.streaming.verb import solve_streamed
 path, memory, gap, budgets, out = sys.argv[1:6]
 statement = Statement.of(minimize="mse", at_most=json.loads(budgets))
 print(json.dumps(solve_streamed(path, statement, memory=memory, gap=float(gap), out=out).to_dict()))

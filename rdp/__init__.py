@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from rdp.selection import Selection as Selection
     from rdp.selection import load_selection as load_selection
     from rdp.selection import solve as solve
-    from rdp.selection.comparison import compare as compare
-    from rdp.selection.frontier import frontier as frontier
-    from rdp.selection.holdout import holdout as holdout
-    from rdp.selection.uncertainty import bootstrap as bootstrap
+    from rdp.selection.frontiers.verb import frontier as frontier
+    from rdp.selection.sampling.bootstrap import bootstrap as bootstrap
+    from rdp.selection.sampling.comparison import compare as compare
+    from rdp.selection.sampling.holdout import holdout as holdout
     from rdp.tables import CellTable as CellTable
     from rdp.tables import Run as Run
     from rdp.tables import open_run as open_run
@@ -49,13 +49,13 @@ _WHERE = {
     "RdpError": "rdp.errors",
     "Run": "rdp.tables",
     "Selection": "rdp.selection",
-    "bootstrap": "rdp.selection.uncertainty",
-    "compare": "rdp.selection.comparison",
+    "bootstrap": "rdp.selection.sampling.bootstrap",
+    "compare": "rdp.selection.sampling.comparison",
     "decode_file": "rdp.codecs.files",
     "encode_file": "rdp.codecs.files",
     "evaluate": "rdp.evaluation",
-    "frontier": "rdp.selection.frontier",
-    "holdout": "rdp.selection.holdout",
+    "frontier": "rdp.selection.frontiers.verb",
+    "holdout": "rdp.selection.sampling.holdout",
     "load_selection": "rdp.selection",
     "open_run": "rdp.tables",
     "pack": "rdp.report.pack",

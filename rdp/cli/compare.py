@@ -13,7 +13,7 @@ from rdp.cli.text import aligned, number_text
 from rdp.errors import SpecError
 
 if TYPE_CHECKING:
-    from rdp.selection.paired_result import Comparison
+    from rdp.selection.sampling.paired_result import Comparison
 
 
 def compare_command(
@@ -42,7 +42,7 @@ def compare_command(
     each, not corrected for their number.
     """
     from rdp.selection import load_selection
-    from rdp.selection.comparison import compare
+    from rdp.selection.sampling.comparison import compare
 
     comparison = compare(
         load_selection(a, table),

@@ -15,7 +15,7 @@ from rdp.errors import EXIT_INFEASIBLE, EXIT_NO_SELECTION, SpecError
 
 if TYPE_CHECKING:
     from rdp.report.frontier_gain import FrontierGain
-    from rdp.selection.frontier import Frontier
+    from rdp.selection.frontiers.verb import Frontier
 
 _BUDGETS = "Averages and bounds"
 _GROUPS = "Averages of groups of images"
@@ -147,7 +147,7 @@ def frontier_command(
     Exit codes: 0 there are selections (points that are not proven best are counted on stderr), 2 input that cannot be
     used, 3 no budget of the sweep can be met, 4 none was found within the time limit.
     """
-    from rdp.selection.frontier import frontier
+    from rdp.selection.frontiers.verb import frontier
 
     if save_selections and out is None:
         raise SpecError("--save-selections needs a folder to write to: --out FOLDER")
@@ -209,7 +209,7 @@ def _sweeps(given: Sequence[str]) -> dict[str, str | None]:
 
 def _show(found: Frontier, out: Path | None, save_selections: bool, json: bool) -> None:
     from rdp.report.frontier import gain_of, report_document, write_frontier
-    from rdp.selection.frontier_document import document_text
+    from rdp.selection.frontiers.document import document_text
 
     notes: tuple[str, ...] = ()
     written = 0

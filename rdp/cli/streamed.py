@@ -12,7 +12,7 @@ from rdp.cli.text import aligned, number_text
 from rdp.errors import EXIT_INFEASIBLE, EXIT_NO_SELECTION, SpecError
 
 if TYPE_CHECKING:
-    from rdp.selection.streamed_selection import StreamedSelection
+    from rdp.selection.streaming.selection import StreamedSelection
 
 
 def run_streamed(
@@ -34,8 +34,8 @@ def run_streamed(
     not have to whether they were given.
     """
     from rdp.selection.statement import Statement
-    from rdp.selection.streamed import solve_streamed
-    from rdp.selection.streamed_selection import DEFAULT_STREAMED_GAP
+    from rdp.selection.streaming.selection import DEFAULT_STREAMED_GAP
+    from rdp.selection.streaming.verb import solve_streamed
 
     for option, given in refused.items():
         if given:
@@ -58,7 +58,7 @@ def _show(selection: StreamedSelection, json: bool) -> None:
     for warning in selection.warnings:
         typer.echo(f"warning: {warning}", err=True)
     if json:
-        from rdp.selection.chosen_file import streamed_text
+        from rdp.selection.streaming.chosen_file import streamed_text
 
         typer.echo(streamed_text(selection), nl=False)
     elif selection.found:
@@ -81,7 +81,7 @@ def _exit(selection: StreamedSelection) -> None:
 
 def describe(selection: StreamedSelection) -> str:
     """The selection for people: status, objective, bound and gap, each budget, images per point, what it took."""
-    from rdp.selection.memory import size_text
+    from rdp.selection.streaming.memory import size_text
     from rdp.selection.words import counted
 
     word = "minimised" if selection.goal == "minimize" else "maximised"

@@ -14,9 +14,9 @@ from rdp.errors import SpecError
 if TYPE_CHECKING:
     from rdp.execution import Progress
     from rdp.selection import Selection
-    from rdp.selection.holdout import Holdout, Moments
-    from rdp.selection.intervals import Interval, Spread
-    from rdp.selection.uncertainty import Bootstrap
+    from rdp.selection.sampling.bootstrap import Bootstrap
+    from rdp.selection.sampling.holdout import Holdout, Moments
+    from rdp.selection.sampling.intervals import Interval, Spread
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,8 +62,8 @@ def measure(
 
     Raises `SpecError` for options that are no whole numbers, or out of range.
     """
-    from rdp.selection.holdout import holdout as hold
-    from rdp.selection.uncertainty import bootstrap as resample
+    from rdp.selection.sampling.bootstrap import bootstrap as resample
+    from rdp.selection.sampling.holdout import holdout as hold
 
     count, start = read_options(bootstrap, seed)
     if not selection.found:

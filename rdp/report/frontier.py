@@ -16,8 +16,8 @@ from rdp.report.frontier_plots import curve_plot, planes, surface
 from rdp.report.frontier_text import frontier_text
 from rdp.report.writing import FIGURES, _check, _write
 from rdp.selection.document import document_text as selection_text
-from rdp.selection.frontier import Frontier
-from rdp.selection.frontier_document import document_text
+from rdp.selection.frontiers.document import document_text
+from rdp.selection.frontiers.verb import Frontier
 
 SELECTIONS = "selections"
 

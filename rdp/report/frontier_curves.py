@@ -18,10 +18,10 @@ from rdp.report.averages import BY_PIXELS, PSNR_OF_MEAN_MSE, Average
 from rdp.report.names import curves
 from rdp.selection.baselines import _eligible as eligible_points
 from rdp.selection.check import excess_of
-from rdp.selection.frontier import Frontier
-from rdp.selection.frontier_grid import Sweep
-from rdp.selection.frontier_point import FrontierPoint, is_of
-from rdp.selection.frontier_shape import dominated_points
+from rdp.selection.frontiers.grid import Sweep
+from rdp.selection.frontiers.point import FrontierPoint, is_of
+from rdp.selection.frontiers.shape import dominated_points
+from rdp.selection.frontiers.verb import Frontier
 from rdp.selection.problem import BoolArray, Constraint
 
 RATES = ("bpp", "bpp_estimated", "nbytes")

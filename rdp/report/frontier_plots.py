@@ -12,9 +12,9 @@ import numpy as np
 from rdp.report.averages import Average
 from rdp.report.curves import MOST_LINES, Line, Panel, lower_hull
 from rdp.report.frontier_curves import MainCurve, SingleCurve, axis_of, not_beaten, rate_of
-from rdp.selection.frontier import Frontier
-from rdp.selection.frontier_grid import Sweep
-from rdp.selection.frontier_point import FrontierPoint
+from rdp.selection.frontiers.grid import Sweep
+from rdp.selection.frontiers.point import FrontierPoint
+from rdp.selection.frontiers.verb import Frontier
 
 MOST_VALUES = 8
 """Lines of fixed values in one plane."""

@@ -9,8 +9,8 @@ from rdp.report.frontier_curves import axis_of
 from rdp.report.frontier_gain import Against, FrontierGain
 from rdp.report.markdown import code, escape, markdown_table
 from rdp.report.text import Cell, Number, Row, TextTable, decimals_for, fixed, general
-from rdp.selection.frontier import Frontier
-from rdp.selection.frontier_point import FrontierPoint
+from rdp.selection.frontiers.point import FrontierPoint
+from rdp.selection.frontiers.verb import Frontier
 from rdp.selection.words import counted
 
 BUILT_ON_POINTS = (

@@ -14,46 +14,46 @@ if TYPE_CHECKING:
     from rdp.selection.backends import AUTO, BACKENDS
     from rdp.selection.baselines import best_single_point, fair_mixture, time_shared_mixture
     from rdp.selection.builder import build_problem
-    from rdp.selection.comparison import compare, paired_test
-    from rdp.selection.explanation import Explanation
-    from rdp.selection.frontier import Frontier
-    from rdp.selection.frontier_point import FrontierPoint
-    from rdp.selection.holdout import Holdout
+    from rdp.selection.explaining.explanation import Explanation
+    from rdp.selection.frontiers.point import FrontierPoint
+    from rdp.selection.frontiers.verb import Frontier
     from rdp.selection.loading import load_selection
-    from rdp.selection.paired_result import Comparison, PairedTest
     from rdp.selection.problem import Constraint, ImageBound, Problem, Term
     from rdp.selection.result import Budget, Selection
+    from rdp.selection.sampling.bootstrap import Bootstrap, bootstrap
+    from rdp.selection.sampling.comparison import compare, paired_test
+    from rdp.selection.sampling.holdout import Holdout
+    from rdp.selection.sampling.paired_result import Comparison, PairedTest
     from rdp.selection.solving import solve, solve_problem
     from rdp.selection.statement import Statement
     from rdp.selection.status import Status
     from rdp.selection.sweeping import solve_many
-    from rdp.selection.uncertainty import Bootstrap, bootstrap
 
 _HOMES = {
     "AUTO": "backends",
     "BACKENDS": "backends",
-    "Bootstrap": "uncertainty",
+    "Bootstrap": "sampling.bootstrap",
     "Budget": "result",
-    "Comparison": "paired_result",
+    "Comparison": "sampling.paired_result",
     "Constraint": "problem",
-    "Explanation": "explanation",
-    "Frontier": "frontier",
-    "FrontierPoint": "frontier_point",
-    "Holdout": "holdout",
+    "Explanation": "explaining.explanation",
+    "Frontier": "frontiers.verb",
+    "FrontierPoint": "frontiers.point",
+    "Holdout": "sampling.holdout",
     "ImageBound": "problem",
-    "PairedTest": "paired_result",
+    "PairedTest": "sampling.paired_result",
     "Problem": "problem",
     "Selection": "result",
     "Statement": "statement",
     "Status": "status",
     "Term": "problem",
     "best_single_point": "baselines",
-    "bootstrap": "uncertainty",
+    "bootstrap": "sampling.bootstrap",
     "build_problem": "builder",
-    "compare": "comparison",
+    "compare": "sampling.comparison",
     "fair_mixture": "baselines",
     "load_selection": "loading",
-    "paired_test": "comparison",
+    "paired_test": "sampling.comparison",
     "solve": "solving",
     "solve_many": "sweeping",
     "solve_problem": "solving",

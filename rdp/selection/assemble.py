@@ -9,7 +9,7 @@ import numpy as np
 
 from rdp.selection.check import CheckedAnswer
 from rdp.selection.dual import Relaxation
-from rdp.selection.explanation import Explanation
+from rdp.selection.explaining.explanation import Explanation
 from rdp.selection.linear import LinearForm
 from rdp.selection.price_words import price_sentence
 from rdp.selection.problem import FloatArray, IntArray, Problem, Term, weighted_mean

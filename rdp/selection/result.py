@@ -19,7 +19,7 @@ from rdp.selection.status import Status
 if TYPE_CHECKING:
     import pandas as pd
 
-    from rdp.selection.explanation import Explanation
+    from rdp.selection.explaining.explanation import Explanation
 
 DEFAULT_GAP = 1e-9
 """Relative distance from the bound that counts as optimal, unless another is asked for."""

@@ -16,8 +16,8 @@ from rdp.selection.backends import AUTO, DUAL, require_solver
 from rdp.selection.backends.isolated import relax_anywhere
 from rdp.selection.builder import state_problem
 from rdp.selection.check import CheckedAnswer
-from rdp.selection.explain import explain_budgets, explain_images, images_without_point
-from rdp.selection.explanation import Explanation
+from rdp.selection.explaining.explain import explain_budgets, explain_images, images_without_point
+from rdp.selection.explaining.explanation import Explanation
 from rdp.selection.large import is_large, solve_large
 from rdp.selection.linear import LinearForm, linear_form
 from rdp.selection.point_limit import LimitedAnswer, restricted, solve_with_point_limit

@@ -23,7 +23,7 @@ from rdp.report.frontier import gain_of, write_frontier
 from rdp.report.frontier_curves import main_curve, single_curves
 from rdp.report.frontier_plots import MOST_VALUES, CurvePlot, Plane, curve_plot, evenly, planes, roles, surface
 from rdp.selection import load_selection
-from rdp.selection.frontier import Frontier, frontier
+from rdp.selection.frontiers.verb import Frontier, frontier
 
 
 def study(images: int = 30) -> pd.DataFrame:

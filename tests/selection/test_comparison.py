@@ -20,8 +20,8 @@ from scipy import stats
 
 from rdp.errors import SpecError, TableError
 from rdp.selection import Problem, Selection, solve, solve_problem
-from rdp.selection.comparison import compare, paired_test
-from rdp.selection.paired_statistics import mean_interval, sign_flip, signed_rank
+from rdp.selection.sampling.comparison import compare, paired_test
+from rdp.selection.sampling.paired_statistics import mean_interval, sign_flip, signed_rank
 from rdp.selection.status import Status
 from rdp.tables import CellTable
 

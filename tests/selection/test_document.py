@@ -421,6 +421,6 @@ def test_points_that_the_statement_rules_out_do_not_change_the_bits_that_were_ch
     assert loaded.to_dict() == selection.to_dict()
     # A forbidden point fewer, and what is left takes a bit less to name.
     loaded.save(path)
-    study.write_text("\n".join(line for line in text.splitlines() if "quality=5\"" not in line) + "\n")
+    study.write_text("\n".join(line for line in text.splitlines() if 'quality=5"' not in line) + "\n")
     with pytest.raises(TableError, match="one of 3 points was named for each image, and now there are 2; solve again"):
         load_selection(path)

@@ -9,8 +9,8 @@ import pytest
 from scipy.optimize import linprog
 
 from rdp.selection import Problem, solve_problem
-from rdp.selection.linear import LinearForm, linear_form
 from rdp.selection.dual import Dual, Relaxation, lagrangian_bound
+from rdp.selection.linear import LinearForm, linear_form
 from rdp.selection.price_words import price_sentence
 
 Search = Callable[[Problem], tuple[float | None, list[tuple[int, ...]]]]

@@ -13,9 +13,9 @@ import pytest
 
 from rdp.selection import Problem
 from rdp.selection.check import CheckedAnswer
-from rdp.selection.explain import explain_budgets, safe
-from rdp.selection.explanation import Explanation, Known
-from rdp.selection.phase_one import PhaseOne, find_prices
+from rdp.selection.explaining.explain import explain_budgets, safe
+from rdp.selection.explaining.explanation import Explanation, Known
+from rdp.selection.explaining.phase_one import PhaseOne, find_prices
 from rdp.selection.status import Status
 
 COLUMNS = {

@@ -14,8 +14,8 @@ import pytest
 
 from rdp.errors import InfeasibleError, SpecError, TableError
 from rdp.selection import Problem, Selection, load_selection, solve
-from rdp.selection.frontier import Frontier, frontier
-from rdp.selection.frontier_shape import dominated_points, on_lower_hull
+from rdp.selection.frontiers.shape import dominated_points, on_lower_hull
+from rdp.selection.frontiers.verb import Frontier, frontier
 from rdp.tables import CellTable
 
 Exhaustive = Callable[[Problem], tuple[float | None, list[tuple[int, ...]]]]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from rdp.selection.frontier_auto import Sample, next_rooms
+from rdp.selection.frontiers.auto import Sample, next_rooms
 
 
 def placed(

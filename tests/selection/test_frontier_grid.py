@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rdp.errors import SpecError
-from rdp.selection.frontier_grid import read_sweeps, snake
+from rdp.selection.frontiers.grid import read_sweeps, snake
 
 
 def test_a_range_is_decimal_and_includes_its_end() -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rdp.selection.frontier_shape import dominated_points, on_lower_hull
+from rdp.selection.frontiers.shape import dominated_points, on_lower_hull
 
 
 def beaten_by_loops(rows: Sequence[Sequence[float]]) -> list[bool]:

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from rdp.errors import InfeasibleError, SpecError
 from rdp.selection import Problem, build_problem, solve_problem
 from rdp.selection.baselines import best_single_point
-from rdp.selection.holdout import Moments, holdout
-from rdp.selection.splits import hold_out
-from rdp.selection.subset import take
+from rdp.selection.sampling.holdout import Moments, holdout
+from rdp.selection.sampling.splits import hold_out
+from rdp.selection.sampling.subset import take
 from rdp.tables import CellTable
 
 

@@ -16,8 +16,8 @@ from scipy.optimize import linprog
 from rdp.errors import SolverError
 from rdp.selection import Problem
 from rdp.selection.check import CheckedAnswer, excess
-from rdp.selection.nearest import Relaxed, nearest_budgets
-from rdp.selection.phase_one import PhaseOne, find_prices
+from rdp.selection.explaining.nearest import Relaxed, nearest_budgets
+from rdp.selection.explaining.phase_one import PhaseOne, find_prices
 from rdp.selection.status import Status
 
 RELAXED = 2e-8

@@ -15,15 +15,15 @@ from hypothesis import strategies as st
 
 from rdp.errors import RdpError, SpecError, TableError
 from rdp.selection.builder import state_problem
-from rdp.selection.memory import Plan, parse_memory, size_text, used_memory
-from rdp.selection.parquet_join import Spill, put_in_order
-from rdp.selection.parquet_layout import scan_tables
-from rdp.selection.parquet_rows import open_tables
-from rdp.selection.parquet_rules import NoPointLeftError
-from rdp.selection.parquet_source import ParquetSource
-from rdp.selection.parquet_wide import WideReader
 from rdp.selection.statement import Statement
-from rdp.selection.text_hashes import Hashes, text_hashes
+from rdp.selection.streaming.join import Spill, put_in_order
+from rdp.selection.streaming.layout import scan_tables
+from rdp.selection.streaming.memory import Plan, parse_memory, size_text, used_memory
+from rdp.selection.streaming.rows import open_tables
+from rdp.selection.streaming.rules import NoPointLeftError
+from rdp.selection.streaming.source import ParquetSource
+from rdp.selection.streaming.text_hashes import Hashes, text_hashes
+from rdp.selection.streaming.wide import WideReader
 from rdp.tables import RunWriter, ScoreSet, read_table
 
 MEMORY = 2_000_000_000

@@ -12,7 +12,7 @@ import pytest
 from rdp.errors import InfeasibleError, NoSelectionError, SpecError, TableError
 from rdp.selection import AUTO, BACKENDS, Problem, Selection, Status, solve, solve_problem
 from rdp.selection.backends import register
-from rdp.selection.explain import safe
+from rdp.selection.explaining.explain import safe
 from rdp.tables import CellTable
 
 Make = Callable[..., CellTable]

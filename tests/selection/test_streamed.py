@@ -21,8 +21,8 @@ from rdp.selection.large import LARGE
 from rdp.selection.solving import solve
 from rdp.selection.statement import Statement
 from rdp.selection.status import Status
-from rdp.selection.streamed import chosen_points, solve_streamed
-from rdp.selection.streamed_selection import StreamedSelection
+from rdp.selection.streaming.selection import StreamedSelection
+from rdp.selection.streaming.verb import chosen_points, solve_streamed
 
 MEMORY = "2GB"
 POINTS = ["jpeg:quality=5", "jpeg:quality=10", "jpeg:quality=20", "jpeg:quality=40", "jpeg:quality=80"]
@@ -306,9 +306,9 @@ def test_the_command_exits_as_rdp_solve_does(tmp_path: Path, capsys: pytest.Capt
 
 PEAK = """
 import sys
-from rdp.selection.memory import parse_memory, peak_memory
+from rdp.selection.streaming.memory import parse_memory, peak_memory
 from rdp.selection.statement import Statement
-from rdp.selection.streamed import solve_streamed
+from rdp.selection.streaming.verb import solve_streamed
 path, memory, out = sys.argv[1:4]
 selection = solve_streamed(path, Statement.of(minimize="mse", at_most={"bpp": 0.4}), memory=memory, out=out)
 print(selection.status, selection.gap, peak_memory(), selection.in_order)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from rdp.errors import SpecError
 from rdp.selection import Problem, build_problem, solve_problem
-from rdp.selection.subset import fixed_images, kept_constraints, take
+from rdp.selection.sampling.subset import fixed_images, kept_constraints, take
 from rdp.tables import CellTable
 
 

@@ -13,9 +13,9 @@ from rdp.cli.uncertainty import measure, read_options
 from rdp.errors import InfeasibleError, SpecError
 from rdp.selection import Problem, solve_problem
 from rdp.selection.baselines import best_single_point, fair_mixture
-from rdp.selection.intervals import Interval, bca_interval, percentile_interval
-from rdp.selection.resampling import Kept, count_slopes, leave_one_out, resample
-from rdp.selection.uncertainty import bootstrap
+from rdp.selection.sampling.bootstrap import bootstrap
+from rdp.selection.sampling.intervals import Interval, bca_interval, percentile_interval
+from rdp.selection.sampling.resampling import Kept, count_slopes, leave_one_out, resample
 
 
 def draw(seed: Any, images: int) -> dict[str, np.ndarray]:

@@ -1,0 +1,1 @@
+"""Frontiers: one problem along a sweep of its budgets."""

@@ -1,0 +1,1 @@
+"""Tables of any size, solved in passes over their Parquet files."""
