@@ -133,14 +133,15 @@ def bootstrap(
     """Intervals for a selection's averages and gains, from images drawn again with replacement.
 
     Each resample has as many images as the problem and is solved anew under the same budgets, to the relative `gap`.
-    Intervals are percentile intervals, and beside them BCa (see `rdp.selection.sampling.intervals`); the acceleration of what is
-    solved again comes from the covariance of the resampled values with how often each image was drawn (Efron 2014,
-    "Estimation and accuracy after model selection", Theorem 1), so that no further problem is solved for it. Resample
-    b of a seed is the same whatever the number of resamples.
+    Intervals are percentile intervals, and beside them BCa (see `intervals`); the acceleration of what is solved again
+    comes from the covariance of the resampled values with how often each image was drawn (Efron 2014, "Estimation and
+    accuracy after model selection", Theorem 1), so that no further problem is solved for it; it needs more resamples
+    than images. Resample b of a seed is the same whatever the number of resamples.
 
-    How often do intervals hold the truth? For synthetic tables with one budget, the 90 % percentile interval of the
-    objective did in 88 % of 600 tables of 40 and of 160 images and in 89 % of 300 tables of 640, BCa in 87 to 89 %. The
-    gain over the mixture needs more images: 73 % of 150 tables of 40 images, 84 % of 100 of 160.
+    How often do intervals hold the truth? On synthetic tables with one budget, whose resamples were solved by their
+    relaxation, the 90 % percentile interval of the objective did in 88 % of 600 tables of 40 and of 160 images and in
+    89 % of 300 tables of 640; BCa is no better there (87 to 89 %). The gain over the mixture needs more images: 73 % of
+    150 tables of 40 images.
 
     Raises `SpecError` for options out of range, and `InfeasibleError` or `NoSelectionError` without a selection.
     """
