@@ -102,6 +102,9 @@ class Master:
         """Evaluate and solve in turn until the planes are above L by no more than `enough`, from prices `start` on."""
         self._open()
         self._ends = ends
+        if not self.confined:
+            # Earlier budgets may have driven the prices far: in so wide a range GLOP has few digits left.
+            self._stop_at(np.full(len(self.high), FIRST_HIGH))
         prices, best, value, above = start, start, -math.inf, math.inf
         idle = 0
         for turn in range(PASSES):
@@ -256,10 +259,13 @@ class Master:
 
     def _widen(self) -> bool:
         """Allow larger prices; false when they are large enough."""
-        self.high = self.high * 10.0
-        for price, high in zip(self._prices, self.high.tolist(), strict=True):
-            price.SetUb(high)
+        self._stop_at(self.high * 10.0)
         return bool(self.high.max() <= LARGEST_HIGH)
+
+    def _stop_at(self, high: FloatArray) -> None:
+        self.high = high
+        for price, most in zip(self._prices, high.tolist(), strict=True):
+            price.SetUb(most)
 
 
 def image_classes(form: LinearForm) -> IntArray:
