@@ -125,7 +125,8 @@ class Master:
                 prices = found
                 continue
             if near or idle >= STALLED:
-                if self.confined or not self._at_the_edge():
+                settled = above - value <= CLOSE * self.height and self._inside(best)
+                if self.confined or settled or not self._at_the_edge():
                     return Climb(best, value, above, "met" if near else "stalled")
                 if not self._widen():
                     return Climb(best, value, above, "edge")
@@ -256,6 +257,10 @@ class Master:
         scaled = np.array([price.solution_value() for price in self._prices])
         stopped = (scaled >= self.high * (1 - 1e-9)) & (self.high > 0)
         return bool((stopped | ((scaled <= 1e-9) & (self.low > 0))).any())
+
+    def _inside(self, prices: FloatArray) -> bool:
+        """Whether prices are well below where they are stopped: L is concave, and is no higher beyond."""
+        return bool(((prices - self.low) <= 0.9 * self.high * self.size).all())
 
     def _widen(self) -> bool:
         """Allow larger prices; false when they are large enough."""

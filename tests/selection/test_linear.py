@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from rdp.selection import Problem
 from rdp.selection.check import excess
 from rdp.selection.linear import dominated, linear_form
+from rdp.selection.sweeping import with_budgets
 
 
 @settings(deadline=None, max_examples=200)
@@ -71,3 +72,27 @@ def test_a_budget_that_every_selection_meets_is_left_out() -> None:
     assert linear_form(problem).rows == ()
     tighter = Problem.from_arrays(columns, minimize="mse", at_most={"bpp": 0.29}, at_least={"psnr": 28.0})
     assert linear_form(tighter).rows == (0,)
+
+
+def test_a_form_for_other_budgets_is_the_form_of_the_problem_with_them(
+    random_problem: Callable[[int], Problem],
+) -> None:
+    """Rows that every selection meets are kept for the budgets to come; otherwise nothing differs."""
+    rng = np.random.default_rng(1)
+    left_out = 0
+    for seed in range(300):
+        problem = random_problem(seed)
+        every = linear_form(problem, every_row=True)
+        budgets = [constraint.budget + float(rng.normal(0, 0.5)) for constraint in problem.constraints]
+        form = linear_form(with_budgets(problem, budgets))
+        signs = [1.0 if constraint.sense == "at_most" else -1.0 for constraint in problem.constraints]
+        other = every.for_budgets([sign * budget for sign, budget in zip(signs, budgets, strict=True)])
+        assert other.rows == tuple(range(len(budgets)))
+        assert np.array_equal(other.cost, form.cost)
+        assert other.offset == form.offset
+        assert other.budgets[list(form.rows)].tolist() == form.budgets.tolist(), seed
+        assert np.array_equal(other.coefficients[list(form.rows)], form.coefficients)
+        for row in set(other.rows) - set(form.rows):
+            assert other.coefficients[row].max(axis=1).sum() <= other.budgets[row]
+            left_out += 1
+    assert left_out > 50

@@ -10,15 +10,17 @@ from pathlib import Path
 import pytest
 
 SOLVE = """
-from rdp.selection import BACKENDS, Problem, solve_problem
+from rdp.selection import AUTO, BACKENDS, Problem, solve_many, solve_problem
 columns = {"mse": [[3.0, 1.0], [5.0, 2.0]], "bpp": [[0.1, 0.4], [0.1, 0.4]]}
 problem = Problem.from_arrays(columns, minimize="mse", at_most={"bpp": 0.3})
-for solver in BACKENDS:
+for solver in (AUTO, *BACKENDS):
     answer = solve_problem(problem, solver=solver)
     assert (answer.status, answer.objective) == ("optimal", 2.5), (solver, answer)
     assert abs(answer.prices["bpp"] - 20 / 3) > 0 and answer.prices["bpp"] > 0, (solver, answer.prices)
     infeasible = Problem.from_arrays(columns, minimize="mse", at_most={"bpp": 0.05})
     assert solve_problem(infeasible, solver=solver).status == "infeasible", solver
+swept = [answer.objective for answer in solve_many(problem, [[0.4], [0.3], [0.05], [0.1]])]
+assert swept == [1.5, 2.5, None, 4.0], swept
 print("solved")
 """
 
@@ -32,7 +34,7 @@ def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("first", ["import highspy", "import pulp", "import ortools.math_opt.python.mathopt", ""])
-def test_every_backend_solves_whatever_was_imported_before(first: str) -> None:
+def test_every_backend_and_a_sweep_solve_whatever_was_imported_before(first: str) -> None:
     if "highspy" in first:
         pytest.importorskip("importlib.metadata").version("highspy")
     done = run(f"{first}\n{SOLVE}")
@@ -51,12 +53,12 @@ def test_importing_the_selection_package_loads_no_solver_and_no_pandas() -> None
 
 
 def test_cbc_leaves_no_file_behind(tmp_path: Path) -> None:
-    done = run(SOLVE.replace("BACKENDS:", "['cbc']:"), TMPDIR=str(tmp_path))
+    done = run(SOLVE.replace("(AUTO, *BACKENDS):", "['cbc']:"), TMPDIR=str(tmp_path))
     assert done.stdout == "solved\n", done.stderr
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_temporary_folder_with_a_space_in_its_name_does_no_harm_to_cbc() -> None:
     with tempfile.TemporaryDirectory(prefix="with space ") as folder:
-        done = run(SOLVE.replace("BACKENDS:", "['cbc']:"), TMPDIR=folder)
+        done = run(SOLVE.replace("(AUTO, *BACKENDS):", "['cbc']:"), TMPDIR=folder)
         assert done.stdout == "solved\n", done.stderr

@@ -11,6 +11,7 @@ import re
 import tempfile
 import warnings
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -60,13 +61,17 @@ class Cbc:
                 options=["primalTolerance 1e-9", "randomCbcSeed 1"],
             )
             solver.tmpDir = folder
+            started = perf_counter()
             try:
                 problem.solve(solver)
             except pulp.PulpSolverError as error:
                 tail = " ".join(log.read_text().split()[-40:]) if log.exists() else ""
                 raise SolverError(f"cbc failed: {error} {tail}") from error
             text = log.read_text()
-        return self._answer(pulp, problem, variables, form, text, cost_scale)
+            late = time_limit is not None and perf_counter() - started >= time_limit
+        raw = self._answer(pulp, problem, variables, form, text, cost_scale)
+        # Preprocessing that the time limit ends says infeasible too.
+        return RawAnswer(Status.UNKNOWN, None, raw.bound) if late and raw.status is Status.INFEASIBLE else raw
 
     def _model(self, pulp: Any, form: LinearForm, cost_scale: float) -> tuple[Any, list[Any]]:
         image, point = form.cells
