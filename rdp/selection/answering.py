@@ -23,7 +23,9 @@ SEPARABLE = "separable"
 """What `Selection.solver` says when no budget binds and each image simply takes its best point."""
 FALLBACK = "highs"
 MOST_OPEN_CELLS = 20_000
-"""What HiGHS is asked when the exact search gives up, unless even that is hopeless."""
+FALLBACK_S = 60.0
+"""HiGHS is asked when the exact search gives up, unless even that is hopeless, and not without end: on what is left by
+then, such as a budget that is to be met exactly, it may take years. A time limit of the user's own counts instead."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,7 @@ def _fall_back(
     open_ = left_open(form, relaxation.best, cost - relaxation.bound)
     if int(open_.allowed[open_.allowed.sum(axis=1) > 1].sum()) > MOST_OPEN_CELLS:
         return None
-    other = solve_anywhere(FALLBACK, open_, gap_of(form, relaxation, gap), left_s)
+    other = solve_anywhere(FALLBACK, open_, gap_of(form, relaxation, gap), FALLBACK_S if left_s is None else left_s)
     bound = max(raw.bound, other.bound)
     if other.choice is not None and form.cost_of(other.choice) < cost:
         return RawAnswer(other.status, other.choice, bound)

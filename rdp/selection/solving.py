@@ -147,8 +147,9 @@ def solve_prepared(
         return nothing(
             problem, Status.INFEASIBLE, given.solver, text, deadline.elapsed_s, checked.notes, details=details
         )
-    within = "" if deadline.limit_s is None else f" within {deadline.limit_s:g} s"
-    text = f"{given.solver} found no selection{within}, and no proof that there is none; allow more time"
+    within = f" within {deadline.elapsed_s:.0f} s" if deadline.limit_s is None else f" within {deadline.limit_s:g} s"
+    more = "set a time limit (--time-limit) to go on for longer" if deadline.limit_s is None else "allow more time"
+    text = f"{given.solver} found no selection{within}, and no proof that there is none; {more}"
     return nothing(
         problem, Status.UNKNOWN, given.solver, text, deadline.elapsed_s, checked.notes, given.relaxation, form
     )

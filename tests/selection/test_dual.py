@@ -88,7 +88,7 @@ def test_prices_are_found_wherever_there_is_a_selection_and_proofs_of_infeasibil
     random_problem: Callable[[int], Problem], exhaustive: Search
 ) -> None:
     proofs = 0
-    for seed in range(600):
+    for seed in range(300):
         problem = random_problem(seed)
         best, _ = exhaustive(problem)
         relaxed = relax(linear_form(problem))
@@ -97,7 +97,7 @@ def test_prices_are_found_wherever_there_is_a_selection_and_proofs_of_infeasibil
         else:
             assert not relaxed.infeasible, seed
             assert relaxed.prices is not None, (seed, relaxed.note)
-    assert proofs > 100
+    assert proofs > 50
 
 
 def test_any_prices_give_a_bound(random_problem: Callable[[int], Problem], exhaustive: Search) -> None:
@@ -166,7 +166,7 @@ def test_a_dual_that_goes_from_budgets_to_budgets_finds_what_a_new_one_does() ->
         rng = np.random.default_rng([13, seed])
         edge = edge_of(form)
         rows = [form.budgets * rng.uniform(0.3, 2, 2) for _ in range(15)]
-        rows += [np.array([form.budgets[0], edge * (1 + sign * 10.0**-k)]) for k in range(3, 13) for sign in (-1, 1)]
+        rows += [np.array([form.budgets[0], edge * (1 + sign * 10.0**-k)]) for k in range(3, 13, 3) for sign in (-1, 1)]
         rows += [form.budgets * rng.uniform(0.3, 2, 2) for _ in range(15)]
         for number, row in enumerate(rows):
             other = form.with_budgets(row)
