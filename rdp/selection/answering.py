@@ -22,7 +22,7 @@ from rdp.selection.whole import gap_of, solve_certified
 SEPARABLE = "separable"
 """What `Selection.solver` says when no budget binds and each image simply takes its best point."""
 FALLBACK = "highs"
-MOST_OPEN_CELLS = 20_000
+MOST_OPEN_CELLS = 60_000
 FALLBACK_S = 60.0
 """HiGHS is asked when the exact search gives up, unless even that is hopeless, and not without end: on what is left by
 then, such as a budget that is to be met exactly, it may take years. A time limit of the user's own counts instead."""
@@ -140,11 +140,12 @@ def _fall_back(
     if int(open_.allowed[open_.allowed.sum(axis=1) > 1].sum()) > MOST_OPEN_CELLS:
         return None
     other = solve_anywhere(FALLBACK, open_, gap_of(form, relaxation, gap), FALLBACK_S if left_s is None else left_s)
+    if raw.choice is None and other.choice is None:
+        return RawAnswer(other.status, None, raw.bound)
+    if other.status is Status.INFEASIBLE:
+        # What we have is within the budgets, and is not believed to be impossible.
+        return raw
     bound = max(raw.bound, other.bound)
     if other.choice is not None and form.cost_of(other.choice) < cost:
         return RawAnswer(other.status, other.choice, bound)
-    if raw.choice is None:
-        return RawAnswer(other.status, None, raw.bound)
-    # Nothing better is left open: then what we have is the best.
-    settled = other.status is Status.INFEASIBLE
-    return RawAnswer(Status.OPTIMAL if settled else Status.FEASIBLE, raw.choice, cost if settled else bound)
+    return RawAnswer(Status.FEASIBLE, raw.choice, min(bound, cost))

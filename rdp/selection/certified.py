@@ -32,6 +32,8 @@ SOME = 40_000
 """And the first time, when it is not known whether there is anything to find."""
 NEIGHBOURS = ((14, SOME), (22, SOME), (30, SOME), (36, 10 * SOME), (44, 20 * SOME))
 """Images of the neighbourhoods that are searched for a good selection, and their most differences."""
+SMALL_ONES, MANY_IMAGES = 3, 5_000
+"""With fewer images the larger neighbourhoods are left to the exact search, which takes no longer."""
 FIRST_LOOK = 22
 WIDER = 6.0
 """Neighbourhoods are searched with a width that grows by this, until there is a selection."""
@@ -116,7 +118,7 @@ def _neighbours(
             best = best.better(form, start.base)
     if best.choice is None:
         best = best.better(form, repaired(form, reduced, kept.base))
-    for count, most in NEIGHBOURS:
+    for count, most in NEIGHBOURS if form.images > MANY_IMAGES else NEIGHBOURS[:SMALL_ONES]:
         for start in dict.fromkeys((first, kept)):
             if best.cost - bound > gap_abs and perf_counter() < ends:
                 best = _around(start, count, most, gap_abs, best, ends)

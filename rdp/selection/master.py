@@ -244,8 +244,8 @@ class Master:
     def _highest(self) -> tuple[FloatArray | None, float]:
         """The prices (K,) at which the planes are highest, and how high; None where GLOP fails."""
         solver = self._solver
-        if math.isfinite(self._ends):
-            solver.SetTimeLimit(max(int(1000 * (self._ends - perf_counter())), 1))
+        limited = math.isfinite(self._ends)
+        solver.SetTimeLimit(max(int(1000 * (self._ends - perf_counter())), 1) if limited else 0)
         if solver.Solve() != solver.OPTIMAL:
             return None, math.inf
         found = np.clip([price.solution_value() for price in self._prices], 0.0, self.high)

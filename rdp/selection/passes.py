@@ -28,6 +28,8 @@ NARROWEST = 1e-6
 WIDENING = 4.0
 SPARED = 0.01
 """The prices are found to this part of the gap; the rest of it is for the selection."""
+PAIRWISE = 64.0
+"""A bound of the rounding of NumPy's sums of a block, in units of the roundoff of the sum of absolute terms."""
 PASSES = 4
 """Passes after which the prices at the border of the box have to do."""
 
@@ -187,7 +189,7 @@ def core_form(block: Block, quantities: Sequence[Row], sifted: Sifted | None) ->
     size = np.maximum(np.abs(budgets), largest[1:])
     rooms = budgets + (1.01 * MEAN_TOLERANCE + ROUNDING) * size - settled[1:] - np.array(least[1:])
     raw = np.array(folded[1:]).reshape(len(quantities) - 1, *allowed.shape)
-    error = 0.0 if sifted is None else 8 * EPS * float((sifted.settled.sizes / totals)[0])
+    error = 0.0 if sifted is None else PAIRWISE * EPS * float((sifted.settled.sizes / totals)[0])
     form = LinearForm(
         cost=folded[0],
         offset=settled[0] + least[0],
@@ -220,7 +222,7 @@ def _priced(source: BlockSource, sifted: Sifted, box: _Box, gap: float, about: f
     dual = Dual(form, low, box.high / core.ratio)
     relaxation = dual.maximise(within=SPARED * gap * about, ends=ends)
     prices = low if relaxation.best is None else relaxation.best
-    error = core.error + 8 * EPS * float(prices @ (settled.sizes / settled.weights)[1:])
+    error = core.error + PAIRWISE * EPS * float(prices @ (settled.sizes / settled.weights)[1:])
     return _Priced(sifted, core, dual, relaxation, prices, form.offset + relaxation.bound - error, error)
 
 

@@ -14,12 +14,17 @@ def price_sentence(problem: Problem, constraint: Constraint, price: float | None
     if price is None:
         return f"the price of {bounded} is not known"
     if price == 0:
-        return f"more room in {bounded} would change nothing: it does not bind"
+        same = "" if problem.max_points is None else " with the same points"
+        return f"more room in {bounded} would change nothing{same}: it does not bind"
     step = _step(constraint.budget)
     unit = f"{step:g} {describe(bounded).unit}".strip() if describe(bounded).unit != "bit/pixel" else f"{step:g}"
+    if unit == "1":
+        unit = "unit of"
     amount = f"one more {unit} {bounded}" if constraint.sense == "at_most" else f"{unit} less {bounded} required"
     verb = "lowers" if problem.goal == "minimize" else "raises"
-    return f"{amount} {verb} the average {objective} by {price * step:.2g}"
+    told = f"{amount} {verb} the average {objective} by {price * step:.2g}"
+    # Other points might then be the best ones: what that is worth, no price says.
+    return told if problem.max_points is None else f"{told}, with the same points"
 
 
 def _step(budget: float) -> float:

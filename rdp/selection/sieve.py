@@ -142,7 +142,11 @@ def _sieve(
         least = priced[rows, base]
         picked = [values.ravel().take(rows * shape[1] + base) for values in block.columns]
         sizes = _sizes(block, quantities, picked, centre)
-        priced -= (least + 16 * EPS * sizes)[:, None]
+        largest = np.array([_mixed_size(block, quantity) for quantity in quantities])
+        # Terms of one sign: what is rounded is no larger than the sum. Else every term may be as large as can be.
+        mixed = bool(largest.any()) or len({quantity.sign for quantity in quantities}) > 1
+        worst = _worst(block, quantities, centre) if mixed else 0.0
+        priced -= (least + 16 * EPS * (sizes + worst))[:, None]
         for column, factor in _factors(block, quantities, radius, signed=False).items():
             np.subtract(block.columns[column], picked[column][:, None], out=spare)
             np.abs(spare, out=spare)
@@ -156,7 +160,6 @@ def _sieve(
     settled = np.ones(shape[0], dtype=np.bool_)
     settled[open_] = False
     sums = _sums(block, quantities, picked, settled)
-    largest = np.array([0.0, *(_mixed_size(block, row) for row in quantities[1:])])
     return _Sieved(base.astype(dtype), sums, open_ + block.first, points.astype(dtype), allowed, inner, largest)
 
 
@@ -218,6 +221,18 @@ def _sizes(block: Block, quantities: Sequence[Row], picked: list[FloatArray], pr
     for quantity, price in zip(quantities, prices.tolist(), strict=True):
         values = np.abs(picked[quantity.column]) * price
         total += values if quantity.weights is None else values * block.weights[quantity.weights]
+    return total
+
+
+def _worst(block: Block, quantities: Sequence[Row], prices: FloatArray) -> FloatArray | float:
+    """No sum of the absolute terms of a priced cost in the block is larger: one number, or one an image (B,)."""
+    total: FloatArray | float = 0.0
+    for quantity, price in zip(quantities, prices.tolist(), strict=True):
+        values = block.columns[quantity.column]
+        if block.allowed is not None:
+            values = np.where(block.allowed, values, 0.0)
+        size = price * max(float(values.max()), -float(values.min()))
+        total = total + (size if quantity.weights is None else size * block.weights[quantity.weights])
     return total
 
 

@@ -18,7 +18,7 @@ from rdp.selection.builder import state_problem
 from rdp.selection.check import CheckedAnswer
 from rdp.selection.explaining.explain import explain_budgets, explain_images, images_without_point
 from rdp.selection.explaining.explanation import Explanation
-from rdp.selection.large import is_large, solve_large
+from rdp.selection.large import NAME, is_large, solve_large
 from rdp.selection.linear import LinearForm, linear_form
 from rdp.selection.point_limit import LimitedAnswer, restricted, solve_with_point_limit
 from rdp.selection.problem import Problem
@@ -121,6 +121,9 @@ def solve_problem(
         selection = solve_large(problem, gap, deadline)
         if selection is not None:
             return selection
+        if deadline.left_s == 0:
+            text = f"no selection was found within {deadline.limit_s:g} s, and no proof that there is none"
+            return nothing(problem, Status.UNKNOWN, NAME, text, deadline.elapsed_s)
     return solve_prepared(problem, linear_form(problem), solver, gap, deadline)
 
 
@@ -148,7 +151,7 @@ def solve_prepared(
             problem, Status.INFEASIBLE, given.solver, text, deadline.elapsed_s, checked.notes, details=details
         )
     within = f" within {deadline.elapsed_s:.0f} s" if deadline.limit_s is None else f" within {deadline.limit_s:g} s"
-    more = "set a time limit (--time-limit) to go on for longer" if deadline.limit_s is None else "allow more time"
+    more = "widen the narrowest budget, try another solver, or set a longer time limit"
     text = f"{given.solver} found no selection{within}, and no proof that there is none; {more}"
     return nothing(
         problem, Status.UNKNOWN, given.solver, text, deadline.elapsed_s, checked.notes, given.relaxation, form

@@ -155,7 +155,7 @@ class Holdout:
 
 
 def holdout(
-    problem: Problem,
+    of: Problem | Selection,
     *,
     fraction: float = 0.5,
     seed: int = 0,
@@ -165,6 +165,8 @@ def holdout(
 ) -> Holdout:
     """Choose prices on a `fraction` of the images and apply them to the others, over random splits in both directions.
 
+    `of` is a problem, or a selection, whose problem it is then.
+
     Each repeat draws one order of the images; first those at its front choose, then those at its end (for one half:
     the two halves change places). Prices carry over to images that were not solved for, and selections do not: see
     `rdp.selection.sampling.splits`. Every part is solved to the relative `gap`.
@@ -172,6 +174,9 @@ def holdout(
     Raises `SpecError` for options out of range and for a single image, and `InfeasibleError` when an image has no
     point left to choose.
     """
+    problem = of.problem if isinstance(of, Selection) else of
+    if not isinstance(problem, Problem):
+        raise SpecError(f"holdout needs a problem or a selection, not a {type(problem).__name__}")
     require_count("repeats", repeats, 1)
     require_count("the seed", seed, 0)
     if isinstance(fraction, bool) or not isinstance(fraction, (int, float)) or not 0 < fraction < 1:

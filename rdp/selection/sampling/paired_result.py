@@ -107,6 +107,8 @@ class Comparison:
     def to_dict(self) -> dict[str, Any]:
         """As JSON, without NaN or Infinity literals."""
         return {
+            "kind": "comparison",
+            "version": 1,
             "a": self.names[0],
             "b": self.names[1],
             "columns": list(self.columns),
