@@ -21,6 +21,8 @@ _BUDGETS = "Averages and bounds"
 _GROUPS = "Averages of groups of images"
 _CHOICES = "What may be chosen"
 _SOLVING = "Solving"
+MOST_ROWS = 40
+"""Of two sweeps, a longer table is printed without the rows that repeat a selection."""
 
 
 def frontier_command(
@@ -209,6 +211,7 @@ def _sweeps(given: Sequence[str]) -> dict[str, str | None]:
 
 def _show(found: Frontier, out: Path | None, save_selections: bool, json: bool) -> None:
     from rdp.report.frontier import gain_of, report_document, write_frontier
+    from rdp.report.frontier_text import binding_notes
     from rdp.selection.frontiers.document import document_text
 
     notes: tuple[str, ...] = ()
@@ -217,7 +220,7 @@ def _show(found: Frontier, out: Path | None, save_selections: bool, json: bool) 
         report = write_frontier(found, out, save_selections=save_selections)
         gain, notes, written = report.gain, report.notes, len(report.paths)
     else:
-        gain = gain_of(found)
+        gain, notes = gain_of(found), tuple(binding_notes(found))
     for warning in (*found.warnings, *gain.warnings):
         typer.echo(f"warning: {warning}", err=True)
     if json:
@@ -231,8 +234,12 @@ def _show(found: Frontier, out: Path | None, save_selections: bool, json: bool) 
 
 
 def describe(found: Frontier, gain: FrontierGain) -> str:
-    """The frontier for people: a row a point, and the gain over the best single codec."""
-    from rdp.report.frontier_text import place_words
+    """The frontier for people: a row a point, and the gain over the best single codec.
+
+    Of two sweeps with many rows, the first row of each different selection.
+    """
+    from rdp.report.frontier_text import place_sentence, place_words
+    from rdp.selection.frontiers.point import distinct
     from rdp.selection.words import counted
 
     problem = found.problem
@@ -241,7 +248,15 @@ def describe(found: Frontier, gain: FrontierGain) -> str:
     head = [f"{sweep.column} {sweep.symbol}" for sweep in found.sweeps]
     head += ["status", problem.objective.column, "gap", *(f"price of {column}" for column in found.swept)]
     rows: list[Sequence[Any]] = [[*head, "points", "place"]]
-    for point in found.points:
+    shown, repeats = found.points, ""
+    if len(found.sweeps) == 2 and len(shown) > MOST_ROWS and found.found:
+        shown = distinct(found.points)
+        hidden = len(found.found) - len(shown)
+        repeats = f"{counted(hidden, 'more row')} {'repeats' if hidden == 1 else 'repeat'} these selections"
+        without = len(found.points) - len(found.found)
+        repeats += f", and {counted(without, 'row')} without a selection" if without else ""
+        repeats += ": --out and --json have all"
+    for point in shown:
         row: list[str] = [f"{budget:g}" for budget in point.budgets]
         row += [point.status.value, number_text(point.objective), "-" if point.gap is None else f"{point.gap:.1g}"]
         row += [number_text(price, 4) for price in point.swept_prices]
@@ -253,7 +268,9 @@ def describe(found: Frontier, gain: FrontierGain) -> str:
         f"average {problem.objective.column} {word}; gap {found.gap:g}",
         "",
         *aligned(rows, left=left),
+        *([repeats] if repeats else []),
         "",
+        *([place_sentence(found)] if found.found else []),
         gain.sentence(),
     ]
     return "\n".join(lines)
@@ -266,8 +283,22 @@ def _exit(found: Frontier) -> None:
     if not found.found:
         infeasible = all(status is Status.INFEASIBLE for status in statuses)
         what = "no budget of the sweep can be met" if infeasible else "no selection was found within the time limit"
-        typer.echo(f"{what}; rdp solve with one of them explains it", err=True)
+        reach = _reach(found) if infeasible else ""
+        typer.echo(f"{what}{reach}; rdp solve with one of them explains it", err=True)
         raise typer.Exit(EXIT_INFEASIBLE if infeasible else EXIT_NO_SELECTION)
     unproven = statuses.count(Status.FEASIBLE)
     if unproven:
         typer.echo(f"not proven best within the gap: {unproven} of {len(statuses)} points", err=True)
+
+
+def _reach(found: Frontier) -> str:
+    """`: the least attainable average of bpp is 0.05`, for each swept column."""
+    from rdp.selection.frontiers.problem import attainable
+
+    words = []
+    for sweep in found.sweeps:
+        value = attainable(found.problem, sweep)
+        if value is not None:
+            word = "least" if sweep.sense == "at_most" else "largest"
+            words.append(f"the {word} attainable average of {sweep.column} is {value:.6g}")
+    return f": {', '.join(words)}" if words else ""

@@ -13,7 +13,7 @@ from rdp.report.frontier_curves import main_curve, single_curves
 from rdp.report.frontier_figures import draw_curve, draw_plane, draw_surface
 from rdp.report.frontier_gain import FrontierGain, frontier_gain
 from rdp.report.frontier_plots import curve_plot, planes, surface
-from rdp.report.frontier_text import frontier_text
+from rdp.report.frontier_text import binding_notes, frontier_text
 from rdp.report.writing import FIGURES, _check, _write
 from rdp.selection.document import document_text as selection_text
 from rdp.selection.frontiers.document import document_text
@@ -69,6 +69,7 @@ def write_frontier(
     chosen = _selection_files(frontier) if save_selections else {}
     main = main_curve(frontier)
     singles, notes = single_curves(frontier, main)
+    notes = [*notes, *binding_notes(frontier)]
     gain = frontier_gain(main, singles)
     drawn: dict[str, dict[FigureFormat, bytes]] = {}
     plot = curve_plot(main, singles)
@@ -82,6 +83,7 @@ def write_frontier(
     solid = surface(frontier) if figures else None
     if solid is not None:
         drawn["surface"] = draw_surface(solid, figures)
+        notes = [*notes, f"The colour of the surface is its height, {solid.axes[2].title}: light is low, dark is high."]
     pictures = {_CAPTIONS[name]: f"{name}.{figures[0]}" for name in drawn}
     files = {
         "frontier.md": frontier_text(frontier, gain, pictures, notes, title).encode(),

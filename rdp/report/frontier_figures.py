@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 HEIGHT_IN = 2.6
 LEGEND_ROW_IN = 0.17
 BLACK = "#000000"
+ON_HULL_WORDS = "frontier: optima of the relaxation"
+OFF_HULL_WORDS = "frontier: other selections"
 ENVELOPE_STYLE: dict[str, Any] = {"color": GREY, "linewidth": 0.7, "linestyle": "-", "zorder": 2.5}
 ON_HULL: dict[str, Any] = {"color": BLACK, "marker": "o", "markersize": 3.4, "linestyle": "none", "zorder": 5}
 OFF_HULL: dict[str, Any] = {**ON_HULL, "markerfacecolor": "white", "markeredgewidth": 0.7}
@@ -22,7 +24,7 @@ FRONTIER_LINE: dict[str, Any] = {"color": BLACK, "linewidth": 1.0, "linestyle": 
 
 
 def draw_curve(plot: CurvePlot, formats: Sequence[FigureFormat]) -> dict[FigureFormat, bytes]:
-    """The frontier's curve, points on its hull filled, the others hollow, with the single points of each codec."""
+    """The frontier's curve, optima of the relaxation filled, the others hollow, with the single points of each codec."""
     return _drawn(lambda: _curve_figure(plot), formats)
 
 
@@ -70,9 +72,9 @@ def _curve_entries(plot: CurvePlot) -> list[tuple[Mapping[str, Any], str]]:
     """(style, label) of everything in the curve's figure."""
     entries: list[tuple[Mapping[str, Any], str]] = []
     if any(plot.hull):
-        entries.append(({**FRONTIER_LINE, **ON_HULL, "linestyle": "-"}, "frontier, on its hull"))
+        entries.append(({**FRONTIER_LINE, **ON_HULL, "linestyle": "-"}, ON_HULL_WORDS))
     if not all(plot.hull):
-        entries.append(({**FRONTIER_LINE, **OFF_HULL, "linestyle": "-"}, "frontier, above its hull"))
+        entries.append(({**FRONTIER_LINE, **OFF_HULL, "linestyle": "-"}, OFF_HULL_WORDS))
     styles = line_styles(plot.panel)
     entries += [(styles[line.label], shortened(line.label)) for line in plot.panel.lines]
     if plot.envelope is not None:

@@ -30,7 +30,7 @@ _DISTORTIONS = ("mse", "psnr", "ssim", "ms_ssim")
 class CurvePlot:
     """The frontier's curve: `panel` has the axes, the single points' lines and their mixtures' hull.
 
-    `xs`, `ys` and `hull` (n,) are the frontier's points by x; `envelope` are the corners of the steps that the best
+    `xs`, `ys` and `hull` (n,) are the frontier's points by x, each place once, and which are optima of the relaxation; `envelope` are the corners of the steps that the best
     single point within a budget makes, or None. `held` says in words at what another sweep is held.
     """
 
@@ -67,7 +67,8 @@ class Plane:
 
 @dataclass(frozen=True)
 class Surface:
-    """The points of the frontier in three averages (n, each), which lie on its hull, and triangles between them."""
+    """The different points of the frontier in three averages (n, each), which of them are optima of the relaxation, and
+    triangles between them."""
 
     axes: tuple[Average, Average, Average]
     xs: tuple[float, ...]
@@ -79,9 +80,13 @@ class Surface:
 
 def curve_plot(main: MainCurve, singles: Sequence[SingleCurve]) -> CurvePlot | None:
     """The curve with the single points around it; None without a point."""
-    points = sorted(main.points, key=lambda p: (p.averages[main.x_column], p.averages[main.y_column]))
-    xs, ys = [p.averages[main.x_column] for p in points], [p.averages[main.y_column] for p in points]
-    if not points:
+    hull: dict[tuple[float, float], bool] = {}
+    for point in main.points:
+        pair = point.averages[main.x_column], point.averages[main.y_column]
+        hull[pair] = point.on_hull or hull.get(pair, False)
+    places = sorted(hull)
+    xs, ys = [x for x, _ in places], [y for _, y in places]
+    if not places:
         return None
     width = (max(xs) - min(xs)) or max(abs(xs[0]), 1e-12)
     low, high = min(xs) - _MARGIN * width, max(xs) + _MARGIN * width
@@ -103,9 +108,8 @@ def curve_plot(main: MainCurve, singles: Sequence[SingleCurve]) -> CurvePlot | N
     )
     notes = (f"Not drawn: {hidden} single points far from the frontier's rates.",) if hidden else ()
     held = "" if main.held is None or main.held_axis is None else _at(main.held_axis, main.held)
-    hull = tuple(point.on_hull for point in points)
     steps = _steps(best, main) if len(best) > 1 else None
-    return CurvePlot(panel, tuple(xs), tuple(ys), hull, steps, held, notes)
+    return CurvePlot(panel, tuple(xs), tuple(ys), tuple(hull[place] for place in places), steps, held, notes)
 
 
 def _at(axis: Average, sweep: Sweep) -> str:
@@ -194,15 +198,24 @@ def _plane(frontier: Frontier, name: str, x: str, y: str, fixed: str) -> Plane:
 
 
 def _at_budgets(frontier: Frontier, x: str, y: str, fixed: str) -> tuple[list[PlaneLine], list[str]]:
-    """A line for each budget of a swept column, of at most `MOST_VALUES` of them."""
+    """A line for each budget of a swept column, of at most `MOST_VALUES` of them.
+
+    Those at which there is one place only are left out where at least two others are lines.
+    """
     place = frontier.swept.index(fixed)
-    groups: dict[float, list[FrontierPoint]] = {}
+    groups: dict[float, set[tuple[float, float]]] = {}
     for point in frontier.found:
-        groups.setdefault(point.budgets[place], []).append(point)
-    shown = evenly(sorted(groups), MOST_VALUES)
-    lines = [_line(value, [(p.averages[x], p.averages[y]) for p in groups[value]]) for value in shown]
-    left_out = f"{len(shown)} of {len(groups)} values of {fixed} are drawn, evenly chosen."
-    return lines, [left_out] if len(shown) < len(groups) else []
+        groups.setdefault(point.budgets[place], set()).add((point.averages[x], point.averages[y]))
+    several = [value for value in sorted(groups) if len(groups[value]) > 1]
+    values = several if len(several) > 1 else sorted(groups)
+    shown = evenly(values, MOST_VALUES)
+    lines = [_line(value, sorted(groups[value])) for value in shown]
+    if len(shown) == len(groups):
+        return lines, []
+    how = ", evenly chosen" if len(shown) < len(values) else ""
+    single = len(groups) - len(values)
+    left_out = f"; at {single} others all selections are the same point" if single else ""
+    return lines, [f"{len(shown)} of {len(groups)} values of {fixed} are drawn{how}{left_out}."]
 
 
 def _at_levels(frontier: Frontier, x: str, y: str, fixed: str) -> tuple[list[PlaneLine], list[str]]:
@@ -254,24 +267,30 @@ def evenly(values: Sequence[float], most: int) -> list[float]:
 
 
 def surface(frontier: Frontier) -> Surface | None:
-    """Rate, distortion and perception of every point of two sweeps; None with fewer than three points."""
-    if len(frontier.sweeps) != 2 or len(frontier.found) < 3:
+    """Rate, distortion and perception of every different point of two sweeps; None with fewer than three of them."""
+    if len(frontier.sweeps) != 2 or not frontier.found:
         return None
     columns = roles(frontier)
-    found = frontier.found
-    xs, ys, zs = (tuple(point.averages[column] for point in found) for column in columns)
-    number = {point.budgets: k for k, point in enumerate(found)}
-    triangles = []
+    hull: dict[tuple[float, ...], bool] = {}
+    for point in frontier.found:
+        place = tuple(point.averages[column] for column in columns)
+        hull[place] = point.on_hull or hull.get(place, False)
+    if len(hull) < 3:
+        return None
+    order = {place: k for k, place in enumerate(hull)}
+    number = {point.budgets: order[tuple(point.averages[c] for c in columns)] for point in frontier.found}
+    triangles: dict[tuple[int, ...], tuple[int, int, int]] = {}
     for a0, a1 in pairwise(frontier.sweeps[0].values):
         for b0, b1 in pairwise(frontier.sweeps[1].values):
             corners = [number.get(pair) for pair in ((a0, b0), (a1, b0), (a1, b1), (a0, b1))]
             for places in ((0, 1, 2), (0, 2, 3)) if None not in (corners[0], corners[2]) else ((0, 1, 3), (1, 2, 3)):
                 triangle = [corner for corner in (corners[k] for k in places) if corner is not None]
-                if len(triangle) == 3:
-                    triangles.append((triangle[0], triangle[1], triangle[2]))
+                # Where two budgets give the same selection, the cell has no width.
+                if len(set(triangle)) == 3:
+                    triangles.setdefault(tuple(sorted(triangle)), (triangle[0], triangle[1], triangle[2]))
     first, second, third = (axis_of(frontier, column) for column in columns)
-    hull = tuple(point.on_hull for point in found)
-    return Surface((first, second, third), xs, ys, zs, hull, tuple(triangles))
+    xs, ys, zs = zip(*hull, strict=True)
+    return Surface((first, second, third), xs, ys, zs, tuple(hull.values()), tuple(triangles.values()))
 
 
 def _is_wide(values: Sequence[float]) -> bool:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rdp.report.averages import Average
 from rdp.report.figure_styles import GREY
 from rdp.report.frontier_plots import Surface
 
@@ -20,7 +21,8 @@ _MANY = 120
 
 
 def surface_figure(surface: Surface) -> Figure:
-    """Points (on the hull filled, others hollow) and the triangles of the sweep's grid, coloured by the third axis."""
+    """Points (optima of the relaxation filled, others hollow) and the triangles of the sweep's grid, coloured by the third
+    axis."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
@@ -32,7 +34,7 @@ def surface_figure(surface: Surface) -> Figure:
     if surface.triangles:
         _add_triangles(axis, corners, surface)
     on = np.array(surface.hull)
-    for shown, face, label in ((on, "black", "on the hull"), (~on, "white", "above the hull")):
+    for shown, face, label in ((on, "black", "optima of the relaxation"), (~on, "white", "other selections")):
         if shown.any():
             axis.scatter(
                 *corners[shown].T,
@@ -45,7 +47,7 @@ def surface_figure(surface: Surface) -> Figure:
                 zorder=3,
             )
     for name, average in zip("xyz", surface.axes, strict=True):
-        getattr(axis, f"set_{name}label")(average.heading, labelpad=-1)
+        getattr(axis, f"set_{name}label")(_axis_words(average), labelpad=3)
         getattr(axis, f"set_{name}lim")(*_limits(getattr(surface, f"{name}s")))
         getattr(axis, f"{name}axis").pane.set_facecolor("white")
         getattr(axis, f"{name}axis").set_major_locator(MaxNLocator(5))
@@ -54,6 +56,12 @@ def surface_figure(surface: Surface) -> Figure:
     axis.set_box_aspect((1.15, 1.15, 0.85), zoom=1.0)
     figure.legend(*axis.get_legend_handles_labels(), loc="lower center", ncols=2, frameon=False)
     return figure
+
+
+def _axis_words(average: Average) -> str:
+    """Name, unit, and which way is better; an arrow would point anywhere, as the axes are askew."""
+    words = {"lower": "\n(lower is better)", "higher": "\n(higher is better)", None: ""}[average.direction]
+    return average.heading + words
 
 
 def _add_triangles(axis: Any, corners: Any, surface: Surface) -> None:

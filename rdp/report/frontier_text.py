@@ -9,7 +9,7 @@ from rdp.report.frontier_curves import axis_of
 from rdp.report.frontier_gain import Against, FrontierGain
 from rdp.report.markdown import code, escape, markdown_table
 from rdp.report.text import Cell, Number, Row, TextTable, decimals_for, fixed, general
-from rdp.selection.frontiers.point import FrontierPoint
+from rdp.selection.frontiers.point import FrontierPoint, budget_names, distinct, swept_places
 from rdp.selection.frontiers.verb import Frontier
 from rdp.selection.words import counted
 
@@ -56,7 +56,33 @@ def _sentences(frontier: Frontier) -> list[str]:
     proven = sum(1 for point in frontier.found if point.status == "optimal")
     text += f" {proven} of {counted(count, 'point')} proven to a gap of {frontier.gap:g}"
     without = count - len(frontier.found)
-    return [text + (f"; {without} without a selection." if without else ".")]
+    text += f"; {without} without a selection." if without else "."
+    return [f"{text} {place_sentence(frontier)}" if frontier.found else text]
+
+
+def place_sentence(frontier: Frontier) -> str:
+    """How many different selections there are, and how many of them are optima of the relaxation."""
+    different = distinct(frontier.found)
+    hull, beaten = (sum(getattr(point, name) for point in different) for name in ("on_hull", "dominated"))
+    words = [f"{hull} on the convex hull (optima of the relaxation)", f"{len(different) - hull - beaten} above it"]
+    if beaten:
+        words.append(f"{beaten} dominated")
+    return f"{counted(len(different), 'different selection')}: {', '.join(words)}."
+
+
+def binding_notes(frontier: Frontier) -> list[str]:
+    """Of two swept budgets, those that bind in fewer than half of the points that were found.
+
+    A budget binds where its price is above 0, and where that is not known, where nothing of it is left.
+    """
+    found, notes = frontier.found, []
+    names = budget_names(frontier.problem)
+    for k, place in enumerate(swept_places(frontier.problem, frontier.sweeps)):
+        prices = [(point.swept_prices[k], point.slacks.get(names[place])) for point in found]
+        binds = sum(slack == 0 if price is None else price > 0 for price, slack in prices)
+        if len(frontier.sweeps) == 2 and 2 * binds < len(found):
+            notes.append(f"{frontier.swept[k]} binds in {binds} of {counted(len(found), 'point')}.")
+    return notes
 
 
 def points_table(frontier: Frontier) -> TextTable:
@@ -73,8 +99,8 @@ def points_table(frontier: Frontier) -> TextTable:
     rows = [_row(point, axes, places) for point in frontier.points]
     align = "r" * (1 + len(symbols)) + "l" + "r" * (len(columns) + len(symbols) + 1) + "l"
     note = (
-        "Place: on the lower convex hull of the frontier (no mixture of its points is better), above it, or dominated "
-        "by another point. A price is what one unit more of the budget is worth in the objective."
+        "Place: hull, an optimum of the linear relaxation, in which images may mix their points, and so on the convex "
+        "hull of all selections; above that hull; or dominated by another point. A price is what one unit more of the budget is worth in the objective."
     )
     return TextTable("", align, tuple(header), (tuple(rows),), ((note,),))
 

@@ -12,6 +12,7 @@ import numpy as np
 from rdp.selection.blocks import Block, BlockSource, Row, collected, processors
 from rdp.selection.certified import solve_form
 from rdp.selection.dual import Dual, Relaxation
+from rdp.selection.impossible import excluded
 from rdp.selection.linear import MEAN_TOLERANCE, ROUNDING, LinearForm
 from rdp.selection.problem import BoolArray, FloatArray, IntArray
 from rdp.selection.result import SMALLEST_OBJECTIVE
@@ -81,8 +82,8 @@ def solve_blocks(source: BlockSource, *, gap: float, ends: float = math.inf, thr
     """
     workers = processors() if threads is None else threads
     start = _from_samples(source, workers)
-    if start is None:
-        return _unknown(source, "the budgets are hardly met by a sample of the images, if at all")
+    if isinstance(start, BlockAnswer):
+        return start
     centre, reach, about = start
     for turn in range(PASSES):
         box = _Box.around(centre, reach)
@@ -94,16 +95,22 @@ def solve_blocks(source: BlockSource, *, gap: float, ends: float = math.inf, thr
     return replace(_searched(source, priced, gap, ends), passes=turn + 1)
 
 
-def _from_samples(source: BlockSource, workers: int) -> tuple[FloatArray, FloatArray, float] | None:
-    """Prices `mu` of a sample, how far those of all images may be from them, and the size of its bound; None where it
-    has none."""
+def _from_samples(source: BlockSource, workers: int) -> tuple[FloatArray, FloatArray, float] | BlockAnswer:
+    """Prices `mu` of a sample, how far those of all images may be from them, and the size of its bound.
+
+    Where a sample has no prices: the answer that the budgets exclude each other, if that is proven, or none.
+    """
     block = collected(list(source.sample(FIRST)))
     quantities = (source.objective, *source.rows)
     core = core_form(block, quantities, None)
     dual = Dual(core.form)
     relaxation = dual.maximise(within=1e-7 * abs(core.form.offset))
     if relaxation.prices is None:
-        return None
+        if relaxation.infeasible and relaxation.best is not None:
+            mu = relaxation.best * core.ratio
+            if mu.any() and excluded(source, mu, workers):
+                return replace(_unknown(source, ""), status=Status.INFEASIBLE)
+        return _unknown(source, "the budgets are hardly met by a sample of the images, if at all")
     about = abs(core.form.offset + relaxation.bound)
     centre = relaxation.prices * core.ratio
     reach = _spread(dual, core, relaxation, source.rows, block) * core.ratio

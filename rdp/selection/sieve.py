@@ -199,6 +199,13 @@ def _price(block: Block, quantities: Sequence[Row], prices: FloatArray, out: Flo
         np.copyto(out, np.inf, where=~block.allowed)
 
 
+def priced_costs(block: Block, quantities: Sequence[Row], prices: FloatArray) -> FloatArray:
+    """The priced cost (B, M) of every cell, infinite where it is not allowed."""
+    out, spare = np.empty(block.columns[0].shape), np.empty(block.columns[0].shape)
+    _price(block, quantities, prices, out, spare)
+    return out
+
+
 def _factors(
     block: Block, quantities: Sequence[Row], prices: FloatArray, *, signed: bool = True
 ) -> dict[int, float | FloatArray]:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rdp.selection import Problem, Status
+from rdp.selection import Problem, Status, solve_problem
 from rdp.selection.blocks import ArraySource
 from rdp.selection.check import excess
 from rdp.selection.dual import Dual
@@ -230,3 +230,15 @@ def test_settled_images_keep_their_point_at_all_prices_in_the_box(
         assert sifted.settled.values[number] == pytest.approx(expected, abs=1e-12 * size_of_sum + 1e-300)
         assert sifted.settled.weights[number] == pytest.approx(float(terms[number].weights.sum()), rel=1e-12)
     assert sifted.settled.images == len(rows)
+
+
+def test_budgets_that_exclude_each_other_are_proven_to_by_one_pass() -> None:
+    rng = np.random.default_rng(3)
+    rate = np.exp(rng.normal(0, 0.3, (9_000, 1)) + rng.normal(0, 0.1, (9_000, 6))) * np.geomspace(0.1, 1.0, 6)
+    columns = {"mse": 1 / rate, "bpp": rate, "lpips": 0.1 / rate}
+    least, apart = rate.min(axis=1).mean(), (0.1 / rate).min(axis=1).mean()
+    both = {"bpp": float(1.2 * least), "lpips": float(1.2 * apart)}
+    for budgets, status in (({"bpp": both["bpp"]}, Status.OPTIMAL), (both, Status.INFEASIBLE)):
+        problem = Problem.from_arrays(columns, minimize="mse", at_most=budgets)
+        assert solve_blocks(ArraySource(problem), gap=1e-5).status is status
+        assert solve_problem(problem, gap=1e-6, time_limit=60).status is status

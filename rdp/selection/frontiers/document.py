@@ -8,7 +8,9 @@ The table has a row a point:
     objective, bound, gap     of the selection; lp_bound: of the linear relaxation, where known
     average_COLUMN            of every numeric column
     slack_COLUMN, price_COLUMN  of every budget (COLUMN_at_most and COLUMN_at_least where it has both)
-    dominated, on_hull        see `rdp.selection.frontiers.point.FrontierPoint`
+    dominated                 another row is no worse in the objective and the swept averages, and better in one
+    on_hull                   an optimum of the linear relaxation that is not dominated; where lp_bound or a price is
+                              not known: on the convex hull of the table's points (see `FrontierPoint`)
     points_used               how many operating points some image takes
 
 The document:

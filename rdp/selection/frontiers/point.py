@@ -20,8 +20,11 @@ class FrontierPoint:
     is the optimum of the linear relaxation, where known. `averages` maps every numeric column to its average, `prices`
     and `slacks` every budget (see `budget_names`), `counts` every point that some image takes to their number; all but
     prices empty without a selection. `swept_prices` (K,) are those of the swept budgets. `dominated`: another point of
-    the frontier is no worse in the objective and in the swept averages, and better in one of them. `on_hull`: no
-    mixture of points is better, either. `selection` is kept on request.
+    the frontier is no worse in the objective and in the swept averages, and better in one of them. `on_hull`: not
+    dominated, and an optimum of the linear relaxation, in which images may mix their points: at the prices of this or
+    of another point of the frontier every image's chosen cell has the least priced cost. Where `lp_bound`, a price or a
+    slack is not known (as with `max_points`), it says instead that no mixture of the frontier's points is better,
+    which is less. `selection` is kept on request.
     """
 
     number: int
@@ -44,6 +47,19 @@ class FrontierPoint:
     def found(self) -> bool:
         """Whether there is a selection within these budgets, and it was found."""
         return self.objective is not None
+
+
+def distinct(points: Sequence[FrontierPoint]) -> tuple[FrontierPoint, ...]:
+    """The first point of each selection, in order; those without a selection are left out.
+
+    Selections count as the same that have the same averages and use the same operating points as often.
+    """
+    first: dict[str, FrontierPoint] = {}
+    for point in points:
+        if point.found:
+            # As text, since NaN is not equal to itself.
+            first.setdefault(repr((sorted(point.averages.items()), sorted(point.counts.items()))), point)
+    return tuple(first.values())
 
 
 def make_point(selection: Selection, sweeps: Sequence[Sweep], budgets: tuple[float, ...], keep: bool) -> FrontierPoint:

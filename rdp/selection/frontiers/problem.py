@@ -1,4 +1,4 @@
-"""The problem of a frontier: what was asked, and a constraint for each swept column."""
+"""The problem of a frontier: what was asked, a constraint for each swept column, and what is attainable of it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,42 @@ from typing import Any
 
 import numpy as np
 
+from rdp.columns import describe
 from rdp.errors import SpecError, TableError, suggest
 from rdp.selection.builder import state_problem
-from rdp.selection.frontiers.grid import Sweep
+from rdp.selection.frontiers.grid import Sweep, Sweeps
 from rdp.selection.problem import Constraint, Problem
 from rdp.selection.statement import Sense, Statement
 from rdp.tables import read_table
+
+
+def require_known(
+    source: Any, given: Sweeps | None, senses: Mapping[str, Sense] | None, columns: Mapping[str, str] | None
+) -> None:
+    """Raise `TableError` for a swept column that is not there or not numeric, where its direction is not known.
+
+    Asked for its direction, one would look for the mistake in the wrong place. With a direction, the table is read
+    later and tells as much.
+    """
+    if isinstance(source, Problem):
+        return
+    asked = [given] if isinstance(given, str) else list(given) if isinstance(given, Mapping) else []
+    names = [name for name in asked if isinstance(name, str) and name and name not in (senses or {})]
+    unknown = [name for name in names if describe(name).direction is None]
+    if unknown:
+        read_table(source, columns).require(unknown)
+
+
+def attainable(problem: Problem, sweep: Sweep) -> float | None:
+    """The least average of a swept column that any choice of allowed points has (the largest, for at least).
+
+    Other budgets, and how many points may be used, are not heeded. None where an image has no point at all.
+    """
+    if not problem.allowed.any(axis=1).all():
+        return None
+    term = problem.terms[sweep.column]
+    sign = 1.0 if sweep.sense == "at_most" else -1.0
+    return term.average(np.where(problem.allowed, sign * term.values, np.inf).argmin(axis=1))
 
 
 def swept_problem(source: Any, words: Mapping[str, Any], sweeps: tuple[Sweep, ...]) -> Problem:

@@ -1,4 +1,4 @@
-"""Which points of a frontier are beaten, and which lie on its lower convex hull.
+"""Which points of a frontier are beaten, which are optima of the relaxation, and which lie on their own convex hull.
 
 Points are rows (n, K + 1) in which less is better: what each of the K swept averages uses, and the objective's cost
 last.
@@ -12,6 +12,9 @@ from rdp.selection.problem import BoolArray, FloatArray
 
 ON_A_FACE = 1e-9
 """A point this near to a face of the hull, in parts of the axes' ranges, lies on it."""
+OPTIMUM = 1e-9
+"""Excess over the least priced cost, in parts of the objective, that is no more than rounding."""
+SMALLEST_COST = 1e-12
 _BLOCK = 1 << 22
 
 
@@ -26,6 +29,34 @@ def dominated_points(values: FloatArray) -> BoolArray:
         better = np.any(values[None] < mine, axis=2)
         beaten[start : start + step] = (no_worse & better).any(axis=1)
     return beaten
+
+
+def relaxation_optima(
+    costs: FloatArray, bounds: FloatArray, prices: FloatArray, budgets: FloatArray, slacks: FloatArray
+) -> BoolArray:
+    """Which selections (n,) are optima of the linear relaxation, in which images mix their points.
+
+    `costs` (n,) are objectives and `bounds` (n,) the relaxation's optima within each selection's own budgets, both of
+    what is minimised; `prices`, `budgets` and `slacks` (n, M) are those of all M constraints, budgets turned so that
+    the average is at most that. All must be finite.
+
+    At prices p and budgets b the relaxation's optimum is the least priced cost of all selections, less p @ b. So
+    cost - bound - p @ (b - used) is what the chosen cells cost in all beyond the least, priced, and it is 0 exactly
+    where each of them is a best one: such a selection is optimal for what it uses (weak duality). Prices are those of
+    each of the selections in turn, for a selection may be optimal at other prices than its own budgets have.
+    """
+    tolerance = OPTIMUM * np.maximum(np.abs(costs), SMALLEST_COST)
+    out = (costs - bounds) - (prices * slacks).sum(axis=1) <= tolerance
+    used = budgets - slacks
+    least = bounds + (prices * budgets).sum(axis=1)
+    left = np.flatnonzero(~out)
+    step = max(_BLOCK // max(len(costs), 1), 1)
+    for start in range(0, len(left), step):
+        mine = left[start : start + step]
+        excess = costs[mine, None] + used[mine] @ prices.T - least
+        # Below 0 there is nothing: those would not be the prices of that bound.
+        out[mine] = (np.abs(excess) <= tolerance[mine, None]).any(axis=1)
+    return out
 
 
 def on_lower_hull(values: FloatArray) -> BoolArray:

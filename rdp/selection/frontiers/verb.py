@@ -20,10 +20,11 @@ from rdp.errors import SpecError
 from rdp.selection.backends import AUTO
 from rdp.selection.frontiers.grid import MOST_BUDGETS, Sweep, Sweeps, read_sweeps, snake
 from rdp.selection.frontiers.point import FrontierPoint, is_of, restated
-from rdp.selection.frontiers.problem import swept_problem
-from rdp.selection.frontiers.shape import dominated_points, on_lower_hull
+from rdp.selection.frontiers.problem import require_known, swept_problem
+from rdp.selection.frontiers.shape import dominated_points
+from rdp.selection.frontiers.whereabouts import costs_of, on_hull
 from rdp.selection.frontiers.walk import Walk, walk_automatically
-from rdp.selection.problem import Constraint, FloatArray, Problem
+from rdp.selection.problem import Constraint, Problem
 from rdp.selection.solving import _check_options as check_options
 from rdp.selection.statement import Sense, Weighting
 
@@ -127,6 +128,7 @@ def frontier(
     if auto is not None and (isinstance(auto, bool) or not isinstance(auto, int) or not 2 <= auto <= MOST_BUDGETS):
         raise SpecError(f"auto is a number of points from 2 to {MOST_BUDGETS}, not {auto!r}")
     check_options(AUTO, gap, time_limit)
+    require_known(source, sweep, senses, columns)
     sweeps = read_sweeps(sweep, senses, auto is not None)
     words = {
         "minimize": minimize,
@@ -173,19 +175,13 @@ def _finished(
     """The points in the order of their budgets, with their numbers, and what beats which."""
     ordered = sorted(points, key=lambda point: point.budgets)
     found = [k for k, point in enumerate(ordered) if point.found]
-    values = np.array([_costs(problem, sweeps, ordered[k]) for k in found]).reshape(len(found), len(sweeps) + 1)
     dominated, hull = np.zeros(len(ordered), np.bool_), np.zeros(len(ordered), np.bool_)
     if found:
-        dominated[found], hull[found] = dominated_points(values), on_lower_hull(values)
+        selected = [ordered[k] for k in found]
+        values = costs_of(problem, sweeps, selected)
+        dominated[found] = dominated_points(values)
+        hull[found] = on_hull(problem, sweeps, selected, values) & ~dominated[found]
     return tuple(
         replace(point, number=k + 1, dominated=bool(dominated[k]), on_hull=bool(hull[k]))
         for k, point in enumerate(ordered)
     )
-
-
-def _costs(problem: Problem, sweeps: Sequence[Sweep], point: FrontierPoint) -> FloatArray:
-    """Swept averages and objective (K + 1,), turned so that less is better."""
-    signs = [1.0 if sweep.sense == "at_most" else -1.0 for sweep in sweeps]
-    signs.append(1.0 if problem.goal == "minimize" else -1.0)
-    names = [*(sweep.column for sweep in sweeps), problem.objective.column]
-    return np.array([sign * point.averages[name] for sign, name in zip(signs, names, strict=True)])

@@ -192,9 +192,11 @@ class Outcome:
             least = self._attainable()
         except NoPointLeftError as error:
             return self.nothing(Status.INFEASIBLE, str(error), None)
-        lines, impossible = attainable_text(self.statement, least)
-        if impossible or answer.status is Status.INFEASIBLE:
-            return self.nothing(Status.INFEASIBLE, "\n".join(["no selection keeps to the budgets", *lines]), answer)
+        proven = answer.status is Status.INFEASIBLE
+        lines, impossible = attainable_text(self.statement, least, proven=proven)
+        if impossible or proven:
+            # What the answer says of prices that were not found is no news then.
+            return self.nothing(Status.INFEASIBLE, "\n".join(["no selection keeps to the budgets", *lines]), None)
         within = "" if self.time_limit is None else f" within {self.time_limit:g} s"
         head = f"no selection was found{within}, and no proof that there is none"
         return self.nothing(Status.UNKNOWN, "\n".join([head, *lines]), answer)

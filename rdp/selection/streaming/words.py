@@ -39,11 +39,13 @@ def price_text(problem: Problem, number: int, price: float | None) -> str:
     return price_sentence(problem, problem.constraints[number], price)
 
 
-def attainable_text(statement: Statement, best: Sequence[tuple[float, float]]) -> tuple[list[str], bool]:
+def attainable_text(
+    statement: Statement, best: Sequence[tuple[float, float]], *, proven: bool = False
+) -> tuple[list[str], bool]:
     """A line for every budget with the best average that it alone can have, and whether one is out of reach.
 
     `best` are the averages of every budget's column where each image takes its best point, with the means of the
-    absolute values.
+    absolute values. `proven`: it is known that the budgets cannot be met together.
     """
     lines, impossible = [], False
     for (column, sense, budget), (average, size) in zip(statement.budgets, best, strict=True):
@@ -57,5 +59,6 @@ def attainable_text(statement: Statement, best: Sequence[tuple[float, float]]) -
             f"  {column}: the {word} average that can be had is {safe(average, sense, budget)}, and {asked}: {verdict}"
         )
     if not impossible and len(statement.budgets) > 1:
-        lines.append("  each can be met alone; together they leave nothing, or too little to be found")
+        together = "exclude each other" if proven else "leave nothing, or too little to be found"
+        lines.append(f"  each can be met alone; together they {together}")
     return lines, impossible
