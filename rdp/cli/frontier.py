@@ -251,11 +251,11 @@ def describe(found: Frontier, gain: FrontierGain) -> str:
     shown, repeats = found.points, ""
     if len(found.sweeps) == 2 and len(shown) > MOST_ROWS and found.found:
         shown = distinct(found.points)
-        hidden = len(found.found) - len(shown)
-        repeats = f"{counted(hidden, 'more row')} {'repeats' if hidden == 1 else 'repeat'} these selections"
-        without = len(found.points) - len(found.found)
-        repeats += f", and {counted(without, 'row')} without a selection" if without else ""
-        repeats += ": --out and --json have all"
+        hidden, without = len(found.found) - len(shown), len(found.points) - len(found.found)
+        repeats = (
+            f"each selection once: {counted(hidden, 'row')} more {'repeats' if hidden == 1 else 'repeat'} one, "
+            f"{counted(without, 'row')} {'has' if without == 1 else 'have'} none; --out and --json have all"
+        )
     for point in shown:
         row: list[str] = [f"{budget:g}" for budget in point.budgets]
         row += [point.status.value, number_text(point.objective), "-" if point.gap is None else f"{point.gap:.1g}"]

@@ -24,7 +24,7 @@ FRONTIER_LINE: dict[str, Any] = {"color": BLACK, "linewidth": 1.0, "linestyle": 
 
 
 def draw_curve(plot: CurvePlot, formats: Sequence[FigureFormat]) -> dict[FigureFormat, bytes]:
-    """The frontier's curve, optima of the relaxation filled, the others hollow, with the single points of each codec."""
+    """The frontier's curve, optima of the relaxation filled, others hollow, with the single points of each codec."""
     return _drawn(lambda: _curve_figure(plot), formats)
 
 

@@ -30,8 +30,9 @@ _DISTORTIONS = ("mse", "psnr", "ssim", "ms_ssim")
 class CurvePlot:
     """The frontier's curve: `panel` has the axes, the single points' lines and their mixtures' hull.
 
-    `xs`, `ys` and `hull` (n,) are the frontier's points by x, each place once, and which are optima of the relaxation; `envelope` are the corners of the steps that the best
-    single point within a budget makes, or None. `held` says in words at what another sweep is held.
+    `xs`, `ys` and `hull` (n,) are the frontier's points by x, each place once, and which of them are optima of the
+    relaxation; `envelope` are the corners of the steps that the best single point within a budget makes, or None.
+    `held` says in words at what another sweep is held.
     """
 
     panel: Panel

@@ -21,8 +21,8 @@ _MANY = 120
 
 
 def surface_figure(surface: Surface) -> Figure:
-    """Points (optima of the relaxation filled, others hollow) and the triangles of the sweep's grid, coloured by the third
-    axis."""
+    """Points, optima of the relaxation filled, others hollow, and the triangles of the sweep's grid, coloured by the
+    third axis."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator

@@ -100,7 +100,8 @@ def points_table(frontier: Frontier) -> TextTable:
     align = "r" * (1 + len(symbols)) + "l" + "r" * (len(columns) + len(symbols) + 1) + "l"
     note = (
         "Place: hull, an optimum of the linear relaxation, in which images may mix their points, and so on the convex "
-        "hull of all selections; above that hull; or dominated by another point. A price is what one unit more of the budget is worth in the objective."
+        "hull of all selections; above that hull; or dominated by another point. A price is what one unit more of the "
+        "budget is worth in the objective."
     )
     return TextTable("", align, tuple(header), (tuple(rows),), ((note,),))
 

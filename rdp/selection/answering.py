@@ -11,13 +11,13 @@ import numpy as np
 from rdp.selection.backends import AUTO, DUAL, RawAnswer
 from rdp.selection.backends.isolated import certify_anywhere, relax_anywhere, solve_anywhere
 from rdp.selection.backends.ortools import ortools_loads
-from rdp.selection.certified import left_open
 from rdp.selection.check import CheckedAnswer, solve_checked
-from rdp.selection.dual import Dual, Relaxation
 from rdp.selection.linear import LinearForm
 from rdp.selection.problem import FloatArray, Problem
+from rdp.selection.solver.certified import left_open
+from rdp.selection.solver.dual import Dual, Relaxation
+from rdp.selection.solver.whole import gap_of, solve_certified
 from rdp.selection.status import Status
-from rdp.selection.whole import gap_of, solve_certified
 
 SEPARABLE = "separable"
 """What `Selection.solver` says when no budget binds and each image simply takes its best point."""

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from rdp.selection.check import CheckedAnswer
-from rdp.selection.dual import Relaxation
 from rdp.selection.explaining.explanation import Explanation
 from rdp.selection.linear import LinearForm
 from rdp.selection.price_words import price_sentence
 from rdp.selection.problem import FloatArray, IntArray, Problem, Term, weighted_mean
 from rdp.selection.result import Budget, Selection, make_budget, reaches
+from rdp.selection.solver.dual import Relaxation
 from rdp.selection.status import Status
 
 

@@ -10,12 +10,12 @@ import numpy as np
 from rdp.errors import SolverError
 from rdp.selection.answering import SEPARABLE, Deadline
 from rdp.selection.assemble import assembled
-from rdp.selection.blocks import ArraySource
 from rdp.selection.check import is_allowed
 from rdp.selection.linear import MEAN_TOLERANCE
-from rdp.selection.passes import BlockAnswer, solve_blocks
 from rdp.selection.problem import Problem
 from rdp.selection.result import Selection
+from rdp.selection.solver.blocks import ArraySource
+from rdp.selection.solver.passes import BlockAnswer, solve_blocks
 
 LARGE = 6_000_000
 """Numbers in the form beyond which passes over blocks are faster than it, and need much less memory."""

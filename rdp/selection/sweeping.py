@@ -8,10 +8,10 @@ from dataclasses import replace
 from rdp.errors import SpecError
 from rdp.selection.answering import Deadline, Known
 from rdp.selection.backends import AUTO
-from rdp.selection.dual import Dual
 from rdp.selection.linear import linear_form
 from rdp.selection.problem import Problem
 from rdp.selection.result import DEFAULT_GAP, Selection
+from rdp.selection.solver.dual import Dual
 from rdp.selection.solving import solve_prepared, solve_problem
 
 

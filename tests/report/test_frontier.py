@@ -273,12 +273,16 @@ def test_the_surface_has_two_triangles_a_cell(solid: Frontier) -> None:
     found = surface(solid)
     assert found is not None
     assert [axis.column for axis in found.axes] == ["bpp", "mse", "lpips_alex"]
-    there = {point.budgets for point in solid.found}
-    triangles = 0
+    there = {point.budgets: tuple(point.averages.values()) for point in solid.found}
+    triangles = set()
     for (a, b), (c, d) in itertools.product(*(itertools.pairwise(sweep.values) for sweep in solid.sweeps)):
-        corners = sum(pair in there for pair in ((a, c), (a, d), (b, c), (b, d)))
-        triangles += {4: 2, 3: 1}.get(corners, 0)
-    assert len(found.triangles) == triangles > 20
+        corners = [there[pair] for pair in ((a, c), (a, d), (b, d), (b, c)) if pair in there]
+        if len(corners) == 4:
+            triangles |= {frozenset(corners[:3]), frozenset((corners[0], corners[2], corners[3]))}
+        elif len(corners) == 3:
+            triangles.add(frozenset(corners))
+    assert len(found.triangles) == sum(len(corners) == 3 for corners in triangles) > 20
+    assert len(set(zip(found.xs, found.ys, found.zs, strict=True))) == len(found.xs) == len(set(there.values()))
     assert len(solid.found) < len(solid.points)
     assert all(len(set(triangle)) == 3 and max(triangle) < len(found.xs) for triangle in found.triangles)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rdp.selection import Problem
-from rdp.selection.blocks import BLOCK_CELLS, ArraySource, Block, collected, in_parallel, processors
+from rdp.selection.solver.blocks import BLOCK_CELLS, ArraySource, Block, collected, in_parallel, processors
 
 
 def problem(images: int, points: int = 4, ragged: bool = False) -> Problem:

@@ -10,10 +10,10 @@ import pytest
 
 from rdp.selection import Problem, Selection, Status, solve_problem
 from rdp.selection.backends import load_backend
-from rdp.selection.certified import Incumbent, left_open, solve_form
-from rdp.selection.dual import Dual, lagrangian_bound
 from rdp.selection.linear import LinearForm, linear_form
-from rdp.selection.whole import gap_of, solve_certified
+from rdp.selection.solver.certified import Incumbent, left_open, solve_form
+from rdp.selection.solver.dual import Dual, lagrangian_bound
+from rdp.selection.solver.whole import gap_of, solve_certified
 
 Search = Callable[[Problem], tuple[float | None, list[tuple[int, ...]]]]
 

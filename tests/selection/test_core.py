@@ -8,10 +8,10 @@ import math
 import numpy as np
 import pytest
 
-from rdp.selection.core import MOST_TIES, Near, search
-from rdp.selection.dual import lagrangian_bound, reduced_costs
 from rdp.selection.linear import LinearForm
-from rdp.selection.states import TooManyError
+from rdp.selection.solver.core import MOST_TIES, Near, search
+from rdp.selection.solver.dual import lagrangian_bound, reduced_costs
+from rdp.selection.solver.states import TooManyError
 
 CLOSE = 1e-9
 

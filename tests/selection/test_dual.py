@@ -10,9 +10,9 @@ import pytest
 from scipy.optimize import linprog
 
 from rdp.selection import Problem, solve_problem
-from rdp.selection.dual import NOTES, Dual, Relaxation, lagrangian_bound, reduced_costs
 from rdp.selection.linear import LinearForm, linear_form
 from rdp.selection.price_words import price_sentence
+from rdp.selection.solver.dual import NOTES, Dual, Relaxation, lagrangian_bound, reduced_costs
 
 Search = Callable[[Problem], tuple[float | None, list[tuple[int, ...]]]]
 

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from rdp.selection import Problem, solve_problem
 from rdp.selection.backends import RawAnswer
-from rdp.selection.class_forms import split_form
-from rdp.selection.class_lists import Lister
-from rdp.selection.class_prices import prices_by_classes
-from rdp.selection.dual import Dual, Relaxation, lagrangian_bound
-from rdp.selection.grouped import solve_grouped
 from rdp.selection.linear import LinearForm, linear_form
+from rdp.selection.solver.class_forms import split_form
+from rdp.selection.solver.class_lists import Lister
+from rdp.selection.solver.class_prices import prices_by_classes
+from rdp.selection.solver.dual import Dual, Relaxation, lagrangian_bound
+from rdp.selection.solver.grouped import solve_grouped
 from rdp.selection.status import Status
 
 GONE_THROUGH, LISTED = 120_000, 0

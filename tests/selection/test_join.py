@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from rdp.selection.join import Window, cheapest_pair
-from rdp.selection.states import Deviations, States, TooManyError
+from rdp.selection.solver.join import Window, cheapest_pair
+from rdp.selection.solver.states import Deviations, States, TooManyError
 
 
 def states(rng: np.random.Generator, count: int, prices: np.ndarray, cuts: int, excess: float, whole: bool) -> States:

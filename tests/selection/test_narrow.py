@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from rdp.selection.linear import LinearForm
-from rdp.selection.narrow import contested, narrowed, packed
+from rdp.selection.solver.narrow import contested, narrowed, packed
 
 SHAPE = (4, 5)
 numbers = st.floats(0, 4) | st.integers(0, 3).map(float)

@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rdp.selection import Problem, Status, solve_problem
-from rdp.selection.blocks import ArraySource
 from rdp.selection.check import excess
-from rdp.selection.dual import Dual
 from rdp.selection.linear import linear_form
-from rdp.selection.passes import BlockAnswer, solve_blocks
-from rdp.selection.sieve import sift
+from rdp.selection.solver.blocks import ArraySource
+from rdp.selection.solver.dual import Dual
+from rdp.selection.solver.passes import BlockAnswer, solve_blocks
+from rdp.selection.solver.sieve import sift
 
 
 def problem_of(kind: str, images: int, seed: int = 0) -> Problem:

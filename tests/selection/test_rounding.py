@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from rdp.selection import Problem
-from rdp.selection.core import Near
-from rdp.selection.dual import Dual, Relaxation, reduced_costs
 from rdp.selection.linear import LinearForm, linear_form
-from rdp.selection.rounding import CAREFULLY, REPAIRS, repaired, rounded, walked
+from rdp.selection.solver.core import Near
+from rdp.selection.solver.dual import Dual, Relaxation, reduced_costs
+from rdp.selection.solver.rounding import CAREFULLY, REPAIRS, repaired, rounded, walked
 
 
 def study(images: int, seed: int, groups: int = 1, orders: float = 0.0) -> LinearForm:

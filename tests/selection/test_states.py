@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from rdp.selection.states import Deviations, States, TooManyError, list_states
+from rdp.selection.solver.states import Deviations, States, TooManyError, list_states
 
 
 def deviations(

@@ -7,11 +7,11 @@ from time import perf_counter
 
 from rdp.selection.backends import DUAL, RawAnswer
 from rdp.selection.linear import LinearForm
-from rdp.selection.whole import certify
+from rdp.selection.solver.whole import certify
 
 
 class DualSearch:
-    """See `rdp.selection.certified`."""
+    """See `rdp.selection.solver.certified`."""
 
     name = DUAL
 

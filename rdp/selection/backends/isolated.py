@@ -21,10 +21,10 @@ from rdp.errors import SolverError
 from rdp.selection.backends import RawAnswer, load_backend
 from rdp.selection.backends.ortools import ortools_loads
 from rdp.selection.backends.streams import clean_stdout, take_stdout
-from rdp.selection.dual import Dual, Relaxation
 from rdp.selection.linear import LinearForm
+from rdp.selection.solver.dual import Dual, Relaxation
+from rdp.selection.solver.whole import solve_certified
 from rdp.selection.status import Status
-from rdp.selection.whole import solve_certified
 
 RELAX, CERTIFIED = "relax", "certified"
 NEEDS_NO_ORTOOLS = ("cbc",)

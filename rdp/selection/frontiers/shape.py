@@ -46,7 +46,7 @@ def relaxation_optima(
     each of the selections in turn, for a selection may be optimal at other prices than its own budgets have.
     """
     tolerance = OPTIMUM * np.maximum(np.abs(costs), SMALLEST_COST)
-    out = (costs - bounds) - (prices * slacks).sum(axis=1) <= tolerance
+    out: BoolArray = (costs - bounds) - (prices * slacks).sum(axis=1) <= tolerance
     used = budgets - slacks
     least = bounds + (prices * budgets).sum(axis=1)
     left = np.flatnonzero(~out)

@@ -22,8 +22,8 @@ from rdp.selection.frontiers.grid import MOST_BUDGETS, Sweep, Sweeps, read_sweep
 from rdp.selection.frontiers.point import FrontierPoint, is_of, restated
 from rdp.selection.frontiers.problem import require_known, swept_problem
 from rdp.selection.frontiers.shape import dominated_points
-from rdp.selection.frontiers.whereabouts import costs_of, on_hull
 from rdp.selection.frontiers.walk import Walk, walk_automatically
+from rdp.selection.frontiers.whereabouts import costs_of, on_hull
 from rdp.selection.problem import Constraint, Problem
 from rdp.selection.solving import _check_options as check_options
 from rdp.selection.statement import Sense, Weighting

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rdp.errors import TableError
-from rdp.selection.blocks import BLOCK_CELLS
 from rdp.selection.problem import BoolArray, FloatArray, IntArray
+from rdp.selection.solver.blocks import BLOCK_CELLS
 from rdp.selection.streaming.keys import failed_rows
 from rdp.selection.streaming.layout import Layout, Scan
 from rdp.selection.streaming.memory import MOST_ROWS

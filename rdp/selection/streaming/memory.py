@@ -21,7 +21,7 @@ OPEN_BYTES = 1.25
 """What a number of the table takes on average, being kept while its image is open: few are, but in several copies."""
 SAMPLE = 65_536
 SAMPLE_BYTES = 32
-"""Images of the larger sample of `rdp.selection.passes`, and what each of their numbers takes."""
+"""Images of the larger sample of `rdp.selection.solver.passes`, and what each of their numbers takes."""
 LEAST_ROWS, MOST_ROWS = 1 << 14, 1 << 16
 ROW_BYTES = 400
 """What a row may take while it is decoded: its names above all."""

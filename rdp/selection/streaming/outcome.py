@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from rdp.errors import SolverError
-from rdp.selection.blocks import Block, Row
 from rdp.selection.linear import MEAN_TOLERANCE
 from rdp.selection.result import Budget, reaches
+from rdp.selection.solver.blocks import Block, Row
 from rdp.selection.statement import Sense, Weighting
 from rdp.selection.status import Status
 from rdp.selection.streaming.chosen_file import ChosenWriter

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from rdp.errors import TableError
-from rdp.selection.blocks import Block
 from rdp.selection.explaining.explanation import SHOWN, safe
 from rdp.selection.problem import BoolArray, FloatArray
+from rdp.selection.solver.blocks import Block
 from rdp.selection.statement import Statement
 from rdp.selection.streaming.cells import FLAG, Cells
 from rdp.selection.words import counted

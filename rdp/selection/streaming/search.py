@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from rdp.selection.answering import SEPARABLE, Deadline
-from rdp.selection.blocks import Block
 from rdp.selection.linear import MEAN_TOLERANCE
-from rdp.selection.passes import BlockAnswer, solve_blocks
 from rdp.selection.problem import Constraint, Problem, Term
+from rdp.selection.solver.blocks import Block
+from rdp.selection.solver.passes import BlockAnswer, solve_blocks
 from rdp.selection.solving import solve_problem
 from rdp.selection.status import Status
 from rdp.selection.streaming.source import ParquetSource

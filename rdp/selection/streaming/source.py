@@ -1,4 +1,4 @@
-"""A problem in Parquet files of any size as blocks of images, read anew on every pass (`rdp.selection.blocks`)."""
+"""A problem in Parquet files of any size as blocks of images, read anew on every pass (`blocks`)."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import Self
 import numpy as np
 
 from rdp.errors import SpecError
-from rdp.selection.blocks import Block, BlockSource, Row
 from rdp.selection.builder import TIME_COLUMNS
 from rdp.selection.patterns import require_points, select_points, split_pair
 from rdp.selection.problem import BoolArray
+from rdp.selection.solver.blocks import Block, BlockSource, Row
 from rdp.selection.statement import Statement
 from rdp.selection.streaming.cells import FLAG, CellReader, Cells, DirectReader
 from rdp.selection.streaming.join import Spill, put_in_order

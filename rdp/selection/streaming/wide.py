@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from rdp.selection.blocks import BLOCK_CELLS
 from rdp.selection.problem import BoolArray, IntArray
+from rdp.selection.solver.blocks import BLOCK_CELLS
 from rdp.selection.streaming.cells import FLAG, CellReader, Cells
 from rdp.selection.streaming.rows import ahead
 

@@ -1,7 +1,7 @@
 """Lists of the best selections of one class of images, at prices of the rows that it shares with others.
 
 Where the class has few selections in all they are gone through once; otherwise the near ties of its own prices are
-listed as in `rdp.selection.core`, in a width that grows until there are as many as are wanted. A list says up to which
+listed as in `core`, in a width that grows until there are as many as are wanted. A list says up to which
 value it is complete, which is what bounds are made of.
 """
 
@@ -13,14 +13,14 @@ from time import perf_counter
 
 import numpy as np
 
-from rdp.selection.certified import solve_form
-from rdp.selection.class_forms import ClassForm
-from rdp.selection.core import Near, deviations_of, rooms_rounding, width_rounding
-from rdp.selection.dual import Dual, reduced_costs
-from rdp.selection.join import Grid, Window
 from rdp.selection.linear import LinearForm
 from rdp.selection.problem import FloatArray, IntArray
-from rdp.selection.states import States, TooManyError, list_states
+from rdp.selection.solver.certified import solve_form
+from rdp.selection.solver.class_forms import ClassForm
+from rdp.selection.solver.core import Near, deviations_of, rooms_rounding, width_rounding
+from rdp.selection.solver.dual import Dual, reduced_costs
+from rdp.selection.solver.join import Grid, Window
+from rdp.selection.solver.states import States, TooManyError, list_states
 
 MOST_STATES = 60_000
 """Sets of changes that a half of the near ties may have."""

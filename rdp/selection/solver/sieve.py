@@ -2,10 +2,10 @@
 
 1. The prices of a sample, and of a larger one: a few thousand images give the prices to about a per cent, and what
    their budgets would be in other samples of that size says how far the prices of all may be from that.
-2. One pass over all images with a box of prices around these (`rdp.selection.narrow`). Images of which one cell is the
+2. One pass over all images with a box of prices around these (`narrow`). Images of which one cell is the
    best whatever the prices in the box are settled: of them only sums are kept. The others, a few in a hundred, are kept
    with the cells that are still open.
-3. On these the prices are found exactly, and a selection (`rdp.selection.certified`). As long as the prices are within
+3. On these the prices are found exactly, and a selection (`certified`). As long as the prices are within
    the box, L of the open images plus the sums of the settled ones is L of all, in float64; so is the bound. Where the
    prices end at the border of the box, the pass is made again with a box that reaches further.
 
@@ -21,8 +21,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from rdp.selection.blocks import Block, BlockSource, Row, in_parallel
 from rdp.selection.problem import BoolArray, FloatArray, IntArray
+from rdp.selection.solver.blocks import Block, BlockSource, Row, in_parallel
 
 EPS = float(np.finfo(np.float64).eps)
 

@@ -1,12 +1,12 @@
 """Many budgets, each of a group of images, and a few that all share: the classes of images solved on their own.
 
-With prices mu of the shared rows alone a form falls apart into its classes (`rdp.selection.class_forms`), and each is
+With prices mu of the shared rows alone a form falls apart into its classes (`class_forms`), and each is
 an integer programme whose own budgets are kept exactly:
 
     L(mu) = sum_g min over the selections x of class g within its budgets (cost(x) + mu shared(x))  -  mu b
 
 is a lower bound, and a higher one than that of the linear relaxation (Geoffrion 1974). The best selections of every
-class are listed (`rdp.selection.class_lists`), and put together: a class is as one image, a selection of it as one
+class are listed (`class_lists`), and put together: a class is as one image, a selection of it as one
 cell, and the shared rows are the budgets of a form that the solver for few budgets solves. Its prices are the next mu
 (Dantzig and Wolfe 1960), and what it selects is a selection of the whole.
 
@@ -24,13 +24,13 @@ from time import perf_counter
 import numpy as np
 
 from rdp.selection.backends import RawAnswer
-from rdp.selection.certified import Incumbent, solve_form
-from rdp.selection.class_forms import ClassForm, Split, split_form
-from rdp.selection.class_lists import MOST_AT_ONCE, Lister, Listing
-from rdp.selection.combining import combined, merged
-from rdp.selection.dual import Dual, Relaxation
 from rdp.selection.linear import LinearForm
 from rdp.selection.problem import FloatArray
+from rdp.selection.solver.certified import Incumbent, solve_form
+from rdp.selection.solver.class_forms import ClassForm, Split, split_form
+from rdp.selection.solver.class_lists import MOST_AT_ONCE, Lister, Listing
+from rdp.selection.solver.combining import combined, merged
+from rdp.selection.solver.dual import Dual, Relaxation
 from rdp.selection.status import Status
 from rdp.selection.sums import accurate_sum
 

@@ -1,7 +1,7 @@
 """The solver of this problem: prices, then the exact search of what they leave open; the bound is carried through.
 
-1. The prices of the relaxation and its bound L (`rdp.selection.dual`).
-2. The near-tied selections that cost at most L + gap, if they are few (`rdp.selection.core`): what is found is done.
+1. The prices of the relaxation and its bound L (`dual`).
+2. The near-tied selections that cost at most L + gap, if they are few (`core`): what is found is done.
 3. A good selection: the relaxation's mixture rounded, then the best of its neighbourhood of a few dozen images.
 4. The exact search with a width that grows until it holds a selection, which is then the best of all, or reaches the
    selection of step 3. Each width without one raises the bound.
@@ -12,17 +12,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
 
 import numpy as np
 
 from rdp.selection.backends import RawAnswer
-from rdp.selection.core import Near, TooManyError, search
-from rdp.selection.dual import Dual, Relaxation, reduced_costs
 from rdp.selection.linear import LinearForm
 from rdp.selection.problem import FloatArray, IntArray
-from rdp.selection.rounding import repaired, rounded, walked
+from rdp.selection.solver.core import Near, TooManyError, search
+from rdp.selection.solver.dual import Dual, Relaxation, reduced_costs
+from rdp.selection.solver.rounding import repaired, rounded, walked
 from rdp.selection.status import Status
 
 NAME = "dual"
@@ -80,7 +81,8 @@ def solve_form(
         if raw.status in (Status.OPTIMAL, Status.INFEASIBLE):
             return raw, best
     if best.cost - relaxation.bound > gap_abs:
-        best = _neighbours(near, reduced, dual, relaxation, gap_abs, best, ends)
+        sizes = NEIGHBOURS[:SMALL_ONES] if exact and form.images <= MANY_IMAGES else NEIGHBOURS
+        best = _neighbours(near, reduced, dual, relaxation, gap_abs, best, ends, sizes)
     if best.cost - relaxation.bound <= gap_abs:
         return RawAnswer(Status.OPTIMAL, best.choice, relaxation.bound), best
     if not exact:
@@ -107,6 +109,7 @@ def _neighbours(
     gap_abs: float,
     best: Incumbent,
     ends: float,
+    sizes: Sequence[tuple[int, int]],
 ) -> Incumbent:
     """The best selections near the rounded mixture, in neighbourhoods that grow until one is within the gap."""
     form, bound = near.form, near.bound
@@ -118,7 +121,7 @@ def _neighbours(
             best = best.better(form, start.base)
     if best.choice is None:
         best = best.better(form, repaired(form, reduced, kept.base))
-    for count, most in NEIGHBOURS if form.images > MANY_IMAGES else NEIGHBOURS[:SMALL_ONES]:
+    for count, most in sizes:
         for start in dict.fromkeys((first, kept)):
             if best.cost - bound > gap_abs and perf_counter() < ends:
                 best = _around(start, count, most, gap_abs, best, ends)

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from time import perf_counter
 
 from rdp.selection.backends import RawAnswer
-from rdp.selection.certified import solve_form
-from rdp.selection.class_forms import split_form
-from rdp.selection.class_prices import prices_by_classes
-from rdp.selection.dual import Dual, Relaxation
-from rdp.selection.grouped import solve_grouped
 from rdp.selection.linear import LinearForm
 from rdp.selection.problem import FloatArray
+from rdp.selection.solver.certified import solve_form
+from rdp.selection.solver.class_forms import split_form
+from rdp.selection.solver.class_prices import prices_by_classes
+from rdp.selection.solver.dual import Dual, Relaxation
+from rdp.selection.solver.grouped import solve_grouped
 
 MANY_ROWS = 300
 """With more budgets than this their prices are not found: a programme in so many takes longer than all the rest."""

@@ -7,10 +7,10 @@ Relaxing the budgets with prices lambda_k >= 0 separates the images:
 is a lower bound of the optimum for any prices, concave and piecewise linear, and its maximum is the optimum of the
 linear relaxation (Everett 1963; Geoffrion 1974). Cutting planes (Kelley 1960) find it: at any prices the choice that is
 least there is a plane above L, and a linear programme in the prices alone, solved by GLOP, says where the planes are
-highest: the next prices to try (`rdp.selection.master`). One evaluation is one pass over the table.
+highest: the next prices to try (`master`). One evaluation is one pass over the table.
 
 The planes also say where the maximum must be: where they are not below the best value of L so far. In the box around
-that, nearly every image prefers one point whatever the prices (`rdp.selection.narrow`). So after a rough climb the open
+that, nearly every image prefers one point whatever the prices (`narrow`). So after a rough climb the open
 images alone are climbed on, in prices relative to the box: faster, and to more digits than GLOP's tolerance allows in
 the whole.
 
@@ -29,9 +29,9 @@ import numpy as np
 
 from rdp.selection.backends.streams import clean_stdout
 from rdp.selection.linear import LinearForm
-from rdp.selection.master import CLOSE, Climb, Master, image_classes
-from rdp.selection.narrow import Narrowed, narrowed
 from rdp.selection.problem import FloatArray, IntArray
+from rdp.selection.solver.master import CLOSE, Climb, Master, image_classes
+from rdp.selection.solver.narrow import Narrowed, narrowed
 from rdp.selection.sums import accurate_sum, least_of_rows
 
 ROUGH = 1e-4

@@ -14,10 +14,10 @@ import math
 
 import numpy as np
 
-from rdp.selection.core import Near
-from rdp.selection.dual import Dual, Part
 from rdp.selection.linear import LinearForm
 from rdp.selection.problem import FloatArray, IntArray
+from rdp.selection.solver.core import Near
+from rdp.selection.solver.dual import Dual, Part
 from rdp.selection.sums import accurate_sum, largest_of_rows
 
 CAREFULLY = 4_000

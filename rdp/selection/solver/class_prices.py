@@ -11,9 +11,9 @@ from time import perf_counter
 
 import numpy as np
 
-from rdp.selection.class_forms import Split
-from rdp.selection.dual import Dual, Relaxation, lagrangian_bound
 from rdp.selection.linear import LinearForm
+from rdp.selection.solver.class_forms import Split
+from rdp.selection.solver.dual import Dual, Relaxation, lagrangian_bound
 
 NOTE = "the prices of the budgets are not known exactly: there are very many groups"
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rdp.selection.class_forms import Split
-from rdp.selection.class_lists import Listing
 from rdp.selection.linear import LinearForm
 from rdp.selection.problem import FloatArray, IntArray
+from rdp.selection.solver.class_forms import Split
+from rdp.selection.solver.class_lists import Listing
 from rdp.selection.sums import accurate_sum
 
 ROUNDING = 64 * float(np.finfo(np.float64).eps)

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rdp.selection.blocks import Block, BlockSource, in_parallel
 from rdp.selection.problem import FloatArray
-from rdp.selection.sieve import EPS, priced_costs
+from rdp.selection.solver.blocks import Block, BlockSource, in_parallel
+from rdp.selection.solver.sieve import EPS, priced_costs
 from rdp.selection.sums import accurate_sum, largest_of_rows, least_of_rows
 
 FURTHER = 4.0

@@ -21,10 +21,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rdp.selection.join import Window, cheapest_pair
 from rdp.selection.linear import LinearForm
 from rdp.selection.problem import FloatArray, IntArray
-from rdp.selection.states import Deviations, TooManyError, list_states
+from rdp.selection.solver.join import Window, cheapest_pair
+from rdp.selection.solver.states import Deviations, TooManyError, list_states
 from rdp.selection.sums import accurate_sum
 
 MOST_TIES = 4_096

@@ -11,7 +11,7 @@ from time import perf_counter
 import numpy as np
 
 from rdp.selection.problem import FloatArray, IntArray
-from rdp.selection.states import States, TooManyError
+from rdp.selection.solver.states import States, TooManyError
 
 CHUNK = 500_000
 MOST_PAIRS = 400_000_000

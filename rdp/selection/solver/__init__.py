@@ -1,0 +1,1 @@
+"""The solver of this problem: prices, then the exact search of what they leave open."""
