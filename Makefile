@@ -59,6 +59,8 @@ fast: setup
 bench: setup
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/solve_process.py
+	$(BIN)/python benchmarks/solver.py --only small,large,frontier
+	$(BIN)/python benchmarks/streamed.py --images 1000000
 	$(BIN)/python benchmarks/evaluate_overhead.py
 	$(BIN)/python benchmarks/open_run.py
 	$(BIN)/python benchmarks/metrics.py
