@@ -277,28 +277,16 @@ def describe(found: Frontier, gain: FrontierGain) -> str:
 
 
 def _exit(found: Frontier) -> None:
+    from rdp.report.frontier_text import reach_words
     from rdp.selection import Status
 
     statuses = [point.status for point in found.points]
     if not found.found:
         infeasible = all(status is Status.INFEASIBLE for status in statuses)
         what = "no budget of the sweep can be met" if infeasible else "no selection was found within the time limit"
-        reach = _reach(found) if infeasible else ""
+        reach = reach_words(found) if infeasible else ""
         typer.echo(f"{what}{reach}; rdp solve with one of them explains it", err=True)
         raise typer.Exit(EXIT_INFEASIBLE if infeasible else EXIT_NO_SELECTION)
     unproven = statuses.count(Status.FEASIBLE)
     if unproven:
         typer.echo(f"not proven best within the gap: {unproven} of {len(statuses)} points", err=True)
-
-
-def _reach(found: Frontier) -> str:
-    """`: the least attainable average of bpp is 0.05`, for each swept column."""
-    from rdp.selection.frontiers.problem import attainable
-
-    words = []
-    for sweep in found.sweeps:
-        value = attainable(found.problem, sweep)
-        if value is not None:
-            word = "least" if sweep.sense == "at_most" else "largest"
-            words.append(f"the {word} attainable average of {sweep.column} is {value:.6g}")
-    return f": {', '.join(words)}" if words else ""

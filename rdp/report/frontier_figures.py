@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 HEIGHT_IN = 2.6
 LEGEND_ROW_IN = 0.17
 BLACK = "#000000"
-ON_HULL_WORDS = "frontier: optima of the relaxation"
-OFF_HULL_WORDS = "frontier: other selections"
+ON_HULL_WORDS = "optima of the relaxation"
+OFF_HULL_WORDS = "frontier, other points"
 ENVELOPE_STYLE: dict[str, Any] = {"color": GREY, "linewidth": 0.7, "linestyle": "-", "zorder": 2.5}
 ON_HULL: dict[str, Any] = {"color": BLACK, "marker": "o", "markersize": 3.4, "linestyle": "none", "zorder": 5}
 OFF_HULL: dict[str, Any] = {**ON_HULL, "markerfacecolor": "white", "markeredgewidth": 0.7}

@@ -29,12 +29,12 @@ def surface_figure(surface: Surface) -> Figure:
 
     figure = Figure(figsize=SIZE_IN)
     FigureCanvasAgg(figure)
-    axis: Any = figure.add_axes((0.09, 0.07, 0.88, 0.95), projection="3d", computed_zorder=False)
+    axis: Any = figure.add_axes((0.09, 0.13, 0.88, 0.9), projection="3d", computed_zorder=False)
     corners = np.array([surface.xs, surface.ys, surface.zs]).T
     if surface.triangles:
         _add_triangles(axis, corners, surface)
     on = np.array(surface.hull)
-    for shown, face, label in ((on, "black", "optima of the relaxation"), (~on, "white", "other selections")):
+    for shown, face, label in ((on, "black", "optima of the relaxation"), (~on, "white", "other points")):
         if shown.any():
             axis.scatter(
                 *corners[shown].T,
@@ -47,13 +47,13 @@ def surface_figure(surface: Surface) -> Figure:
                 zorder=3,
             )
     for name, average in zip("xyz", surface.axes, strict=True):
-        getattr(axis, f"set_{name}label")(_axis_words(average), labelpad=3)
+        getattr(axis, f"set_{name}label")(_axis_words(average), labelpad=2)
         getattr(axis, f"set_{name}lim")(*_limits(getattr(surface, f"{name}s")))
         getattr(axis, f"{name}axis").pane.set_facecolor("white")
         getattr(axis, f"{name}axis").set_major_locator(MaxNLocator(5))
     axis.tick_params(pad=-2, labelsize=6.5, color=GREY)
     axis.view_init(**_VIEW)
-    axis.set_box_aspect((1.15, 1.15, 0.85), zoom=1.0)
+    axis.set_box_aspect((1.15, 1.15, 0.85), zoom=0.94)
     figure.legend(*axis.get_legend_handles_labels(), loc="lower center", ncols=2, frameon=False)
     return figure
 

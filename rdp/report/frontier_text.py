@@ -10,6 +10,7 @@ from rdp.report.frontier_gain import Against, FrontierGain
 from rdp.report.markdown import code, escape, markdown_table
 from rdp.report.text import Cell, Number, Row, TextTable, decimals_for, fixed, general
 from rdp.selection.frontiers.point import FrontierPoint, budget_names, distinct, swept_places
+from rdp.selection.frontiers.problem import attainable
 from rdp.selection.frontiers.verb import Frontier
 from rdp.selection.words import counted
 
@@ -83,6 +84,17 @@ def binding_notes(frontier: Frontier) -> list[str]:
         if len(frontier.sweeps) == 2 and 2 * binds < len(found):
             notes.append(f"{frontier.swept[k]} binds in {binds} of {counted(len(found), 'point')}.")
     return notes
+
+
+def reach_words(frontier: Frontier) -> str:
+    """`: the least attainable average of bpp is 0.05`, for each swept column; nothing where an image has no point."""
+    words = []
+    for sweep in frontier.sweeps:
+        value = attainable(frontier.problem, sweep)
+        if value is not None:
+            word = "least" if sweep.sense == "at_most" else "largest"
+            words.append(f"the {word} attainable average of {sweep.column} is {value:.6g}")
+    return f": {', '.join(words)}" if words else ""
 
 
 def points_table(frontier: Frontier) -> TextTable:

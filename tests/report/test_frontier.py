@@ -287,6 +287,36 @@ def test_the_surface_has_two_triangles_a_cell(solid: Frontier) -> None:
     assert all(len(set(triangle)) == 3 and max(triangle) < len(found.xs) for triangle in found.triangles)
 
 
+def test_values_with_one_place_only_are_no_lines_where_there_are_others(lossy: pd.DataFrame) -> None:
+    """Below a rate of 0.2 no error is met by more than one of these perceptions; many budgets give the same point."""
+    found = frontier(lossy, minimize="mse", sweep={"bpp": "0.1..0.6..0.05", "lpips_alex": "0.05|0.15|0.9|0.95"})
+    places: dict[float, set[tuple[float, float]]] = {}
+    for point in found.found:
+        places.setdefault(point.budgets[0], set()).add((point.averages["mse"], point.averages["lpips_alex"]))
+    single = [value for value, own in places.items() if len(own) == 1]
+    assert 0 < len(single) < len(places) - 2
+    plane = planes(found)[0]
+    assert all(len(line.xs) > 1 and line.value not in single for line in plane.lines)
+    assert any(f"at {len(single)} others all selections are the same point" in note for note in plane.notes)
+
+
+def test_a_budget_that_seldom_binds_is_noted(lossy: pd.DataFrame, tmp_path: Path) -> None:
+    found = frontier(lossy, minimize="mse", sweep={"bpp": "0.2..0.6..0.1", "lpips_alex": "0.1|0.9|0.95|1"})
+    binds = {c: sum((p.prices[c] or 0) > 0 for p in found.found) for c in ("bpp", "lpips_alex")}
+    assert 0 < binds["lpips_alex"] < 0.5 * len(found.found) < binds["bpp"]
+    notes = [note for note in write_frontier(found, tmp_path).notes if " binds in " in note]
+    assert notes == [f"lpips_alex binds in {binds['lpips_alex']} of {len(found.found)} points."]
+
+
+def test_the_report_tells_optima_of_the_relaxation_from_the_rest(curve: Frontier, tmp_path: Path) -> None:
+    text = write_frontier(curve, tmp_path, figures=()).paths[0].read_text()
+    places = [line.rstrip(" |").split("| ")[-1].strip() for line in text.splitlines() if line.startswith("| ")]
+    on, above = sum(p.on_hull for p in curve.found), sum(not p.on_hull and not p.dominated for p in curve.found)
+    assert (places.count("hull"), places.count("above")) == (on, above)
+    assert f"{len(curve.found)} different selections: {on} on the convex hull" in text
+    assert above > 0
+
+
 def test_one_sweep_has_no_planes_and_no_surface(curve: Frontier) -> None:
     assert planes(curve) == ()
     assert surface(curve) is None
@@ -458,10 +488,25 @@ def test_all_words_reach_the_solver(source: str) -> None:
     assert {"each_at_most", "each_at_least", "forbid", "cap", "points", "group_at_most"} <= set(statement)
 
 
+def test_a_long_table_of_two_sweeps_is_printed_without_its_repeats(source: str, tmp_path: Path) -> None:
+    words = ["--minimize", "mse", "--sweep", "bpp=0.1..0.6..0.05", "--sweep", "lpips_alex=0.1|0.15|0.8|0.9|1"]
+    done = rdp_frontier(source, *words, "--out", str(tmp_path / "out"))
+    assert done.exit_code == 0, done.output
+    table = pd.read_csv(tmp_path / "out" / "frontier.csv")
+    good = table.dropna(subset="objective")
+    different = len(good.drop_duplicates(["average_mse", "average_bpp", "average_lpips_alex"]))
+    assert len(table) == 55
+    assert sum(line.lstrip().startswith("0.") for line in done.stdout.splitlines()) == different < len(good)
+    assert f"each selection once: {len(good) - different} rows more repeat one" in done.stdout
+    assert "infeasible" not in done.stdout
+
+
 def test_when_no_budget_can_be_met_the_exit_code_is_three(source: str) -> None:
     done = rdp_frontier(source, "--minimize", "mse", "--sweep", "bpp=0.001|0.002")
     assert done.exit_code == 3
-    assert "no budget of the sweep can be met" in done.stderr
+    least = pd.read_csv(source).groupby("image")["bpp"].min().mean()
+    said = f"no budget of the sweep can be met: the least attainable average of bpp is {least:.6g}"
+    assert said in done.stderr
     done = rdp_frontier(source, "--minimize", "mse", "--sweep", "bpp", "--auto", "4", "--at-most", "mse=0.001")
     assert done.exit_code == 3
 
@@ -472,6 +517,7 @@ def test_when_no_budget_can_be_met_the_exit_code_is_three(source: str) -> None:
         (["--sweep", "bpp=0.1|0.2"], "say what to optimise"),
         (["--minimize", "mse", "--sweep", "mse=1|2"], "'mse' is optimised"),
         (["--minimize", "mse", "--sweep", "bpp"], "say which budgets of 'bpp'"),
+        (["--minimize", "mse", "--sweep", "point=1..2"], "column 'point' of"),
         (["--minimize", "mse", "--sweep", "bpp=1", "--sweep", "bpp=2"], "--sweep bpp is given twice"),
         (["--minimize", "mse", "--sweep", "bpp=1|2", "--at-most", "bpp=1"], "swept and bounded on the same side"),
         (["--minimize", "mse", "--sweep", "bpp=1|2", "--auto", "x"], "--auto: 'x' is not a finite number"),

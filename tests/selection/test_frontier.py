@@ -313,20 +313,56 @@ def test_the_hull_of_one_sweep_are_the_optima_of_the_relaxation(seed: int, goal:
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_the_hull_of_two_sweeps_are_optima_of_the_relaxation(seed: int) -> None:
-    """With prices that are not unique, or of budgets elsewhere, an optimum may be missed, and no other is flagged."""
+def test_the_hull_of_two_sweeps_are_the_optima_of_the_relaxation(seed: int) -> None:
+    """Those, too, that are optimal at the prices of no budget of the sweep only."""
     found = frontier(tiny(seed), sweep={"bpp": "0.4..4.8..0.4", "lpips_alex": "0.4..4.8..0.4"})
-    flags = np.array([point.on_hull for point in found.found])
-    optimal = np.array(optimum_flags(found.problem, found))
-    assert not (flags & ~optimal).any()
-    assert flags.sum() >= 0.7 * optimal.sum() > 0
+    flags = [point.on_hull for point in found.found]
+    assert flags == optimum_flags(found.problem, found)
+    assert any(flags)
+    at_prices = best_at_some_prices(found)
+    assert all(flag or not best for flag, best in zip(flags, at_prices, strict=True))
+
+
+def test_two_sweeps_of_real_numbers_are_told_apart() -> None:
+    problem = curved(30, 6)
+    look = np.abs(np.random.default_rng(1).normal(0.1, 0.03, (30, 6))) + 5e-4 * problem.terms["mse"].values
+    columns = {"mse": problem.terms["mse"].values, "bpp": problem.terms["bpp"].values, "lpips_alex": look}
+    sweep = {"bpp": "0.3..1..0.1", "lpips_alex": "0.08..0.2..0.02"}
+    found = frontier(Problem.from_arrays(columns, minimize="mse"), sweep=sweep)
+    flags = [point.on_hull for point in found.found]
+    assert flags == optimum_flags(found.problem, found)
+    assert any(flags) and not all(flags)
 
 
 def test_a_groups_budget_counts_among_the_prices(table: CellTable) -> None:
-    datasets = {"a.png": "one", "b.png": "two"}
-    found = frontier(table, minimize="mse", sweep={"bpp": "0.15..1..0.01"}, group_at_most={"psnr": 40.0})
-    assert datasets and any(constraint.group for constraint in found.problem.constraints)
-    assert [point.on_hull for point in found.found] == optimum_flags(found.problem, found)
+    words: dict[str, Any] = {"group_at_least": {"psnr": 31.0}, "groups": {"a.png": "x", "b.png": "y", "c.png": "y"}}
+    found = frontier(table, minimize="mse", sweep={"bpp": "0.15..1..0.01"}, weights={"bpp": "pixels"}, **words)
+    assert sum(bool(constraint.group) for constraint in found.problem.constraints) == 2
+    flags = [point.on_hull for point in found.found]
+    assert flags == optimum_flags(found.problem, found)
+    at_prices = best_at_some_prices(found)
+    assert any(flags) and all(flag or not best for flag, best in zip(flags, at_prices, strict=True))
+
+
+def best_at_some_prices(found: Frontier) -> list[bool]:
+    """Not dominated, and at the prices of some point each image's chosen cell is the cheapest, by plain sums."""
+    problem, flags = found.problem, []
+    sign = 1.0 if problem.goal == "minimize" else -1.0
+    objective, signs = problem.objective, [1.0 if c.sense == "at_most" else -1.0 for c in problem.constraints]
+    tables = []
+    for point in found.found:
+        priced = sign * objective.values * (objective.weights / objective.weights.sum())[:, None]
+        for one, side, price in zip(problem.constraints, signs, point.prices.values(), strict=True):
+            priced = (
+                priced + side * (price or 0.0) * one.term.values * (one.term.weights / one.term.weights.sum())[:, None]
+            )
+        tables.append(np.where(problem.allowed, priced, np.inf))
+    for point in found.found:
+        assert point.selection is not None and point.objective is not None
+        choice = point.selection.required_choice
+        beyond = [(table[np.arange(len(choice)), choice] - table.min(axis=1)).sum() for table in tables]
+        flags.append(bool(min(beyond) <= 1e-9 * abs(point.objective)) and not point.dominated)
+    return flags
 
 
 @pytest.mark.parametrize("seed", range(3))

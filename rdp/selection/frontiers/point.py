@@ -21,10 +21,10 @@ class FrontierPoint:
     and `slacks` every budget (see `budget_names`), `counts` every point that some image takes to their number; all but
     prices empty without a selection. `swept_prices` (K,) are those of the swept budgets. `dominated`: another point of
     the frontier is no worse in the objective and in the swept averages, and better in one of them. `on_hull`: not
-    dominated, and an optimum of the linear relaxation, in which images may mix their points: at the prices of this or
-    of another point of the frontier every image's chosen cell has the least priced cost. Where `lp_bound`, a price or a
-    slack is not known (as with `max_points`), it says instead that no mixture of the frontier's points is better,
-    which is less. `selection` is kept on request.
+    dominated, and an optimum of the linear relaxation, in which images may mix their points: at some prices every
+    image's chosen cell has the least priced cost. Where `lp_bound`, a price or a slack is not known (as with
+    `max_points`), it says instead that no mixture of the frontier's points is better, which is less; how it is found,
+    `rdp.selection.frontiers.whereabouts.on_hull` tells. `selection` is kept on request.
     """
 
     number: int

@@ -160,7 +160,7 @@ def frontier(
         placed = tuple(sorted(budgets[0] for budgets in walk.points))
         sweeps = (replace(sweeps[0], values=placed),)
     template = restated(problem, sweeps, tuple(s.loosest for s in sweeps))
-    made = _finished(problem, sweeps, list(walk.points.values()))
+    made = _finished(problem, sweeps, list(walk.points.values()), time_limit)
     warnings = (*problem.warnings, *warnings)
     return Frontier(template, sweeps, made, gap, auto, warnings, time.perf_counter() - started)
 
@@ -170,7 +170,7 @@ def _sizes(sweeps: Sequence[Sweep]) -> list[int]:
 
 
 def _finished(
-    problem: Problem, sweeps: tuple[Sweep, ...], points: Sequence[FrontierPoint]
+    problem: Problem, sweeps: tuple[Sweep, ...], points: Sequence[FrontierPoint], time_limit: float | None
 ) -> tuple[FrontierPoint, ...]:
     """The points in the order of their budgets, with their numbers, and what beats which."""
     ordered = sorted(points, key=lambda point: point.budgets)
@@ -180,7 +180,7 @@ def _finished(
         selected = [ordered[k] for k in found]
         values = costs_of(problem, sweeps, selected)
         dominated[found] = dominated_points(values)
-        hull[found] = on_hull(problem, sweeps, selected, values) & ~dominated[found]
+        hull[found] = on_hull(problem, sweeps, selected, values, time_limit)
     return tuple(
         replace(point, number=k + 1, dominated=bool(dominated[k]), on_hull=bool(hull[k]))
         for k, point in enumerate(ordered)
