@@ -9,13 +9,13 @@ from time import perf_counter
 
 import numpy as np
 
-from rdp.selection.solver.impossible import excluded
 from rdp.selection.linear import MEAN_TOLERANCE, ROUNDING, LinearForm
 from rdp.selection.problem import BoolArray, FloatArray, IntArray
 from rdp.selection.result import SMALLEST_OBJECTIVE
 from rdp.selection.solver.blocks import Block, BlockSource, Row, collected, processors
 from rdp.selection.solver.certified import solve_form
 from rdp.selection.solver.dual import Dual, Relaxation
+from rdp.selection.solver.impossible import excluded
 from rdp.selection.solver.sieve import EPS, Sifted, sift
 from rdp.selection.status import Status
 from rdp.selection.sums import accurate_sum, largest_of_rows, least_of_rows
