@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rdp.cli import problem_options as options
 from rdp.cli.options import number, numbers, pairs, whole
 from rdp.cli.table import read_column_map
 from rdp.cli.text import aligned, number_text
@@ -17,16 +18,12 @@ if TYPE_CHECKING:
     from rdp.report.frontier_gain import FrontierGain
     from rdp.selection.frontiers.verb import Frontier
 
-_BUDGETS = "Averages and bounds"
-_GROUPS = "Averages of groups of images"
-_CHOICES = "What may be chosen"
-_SOLVING = "Solving"
 MOST_ROWS = 40
 """Of two sweeps, a longer table is printed without the rows that repeat a selection."""
 
 
 def frontier_command(
-    source: Annotated[str, typer.Argument(help="Run folder, or a .csv, .parquet or .json table.")],
+    source: options.Source,
     sweep: Annotated[
         list[str],
         typer.Option(
@@ -35,12 +32,8 @@ def frontier_command(
             "Two sweeps give a surface.",
         ),
     ],
-    minimize: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="Column whose average is made as small as can be.")
-    ] = None,
-    maximize: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="Column whose average is made as large as can be.")
-    ] = None,
+    minimize: options.Minimize = None,
+    maximize: options.Maximize = None,
     auto: Annotated[
         str | None, typer.Option(metavar="N", help="Place so many points of one sweep where the curve bends.")
     ] = None,
@@ -51,91 +44,31 @@ def frontier_command(
             help="The side of a swept budget; by default the side on which more is worse.",
         ),
     ] = None,
-    at_most: Annotated[
-        list[str] | None,
-        typer.Option(metavar="COLUMN=NUMBER", help="The average is at most this.", rich_help_panel=_BUDGETS),
-    ] = None,
-    at_least: Annotated[
-        list[str] | None,
-        typer.Option(metavar="COLUMN=NUMBER", help="The average is at least this.", rich_help_panel=_BUDGETS),
-    ] = None,
-    weights: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="COLUMN=images|pixels",
-            help="How the column is averaged: over images (default) or by their pixels.",
-            rich_help_panel=_BUDGETS,
-        ),
-    ] = None,
-    each_at_most: Annotated[
-        list[str] | None,
-        typer.Option(metavar="COLUMN=NUMBER", help="Every image keeps to this.", rich_help_panel=_BUDGETS),
-    ] = None,
-    each_at_least: Annotated[
-        list[str] | None,
-        typer.Option(metavar="COLUMN=NUMBER", help="Every image reaches this.", rich_help_panel=_BUDGETS),
-    ] = None,
-    cap: Annotated[
-        list[str] | None,
-        typer.Option(metavar="COLUMN=NUMBER", help="Larger values count as this.", rich_help_panel=_BUDGETS),
-    ] = None,
-    group_at_most: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="COLUMN=NUMBER", help="The average of every group is at most this.", rich_help_panel=_GROUPS
-        ),
-    ] = None,
-    group_at_least: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="COLUMN=NUMBER", help="The average of every group is at least this.", rich_help_panel=_GROUPS
-        ),
-    ] = None,
-    groups: Annotated[
-        str,
-        typer.Option(metavar="COLUMN", help="Column that says which group an image is in.", rich_help_panel=_GROUPS),
-    ] = "dataset",
-    points: Annotated[
-        list[str] | None,
-        typer.Option(metavar="GLOB", help="Points that may be chosen; '!png' takes away.", rich_help_panel=_CHOICES),
-    ] = None,
-    fix: Annotated[
-        list[str] | None,
-        typer.Option(metavar="IMAGE=POINT", help="The image takes this point.", rich_help_panel=_CHOICES),
-    ] = None,
-    forbid: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="IMAGE=POINT", help="The images (a glob) do not take the points (a glob).", rich_help_panel=_CHOICES
-        ),
-    ] = None,
-    max_points: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NUMBER",
-            help="Every selection uses at most so many different points.",
-            rich_help_panel=_CHOICES,
-        ),
-    ] = None,
-    side_info: Annotated[
-        bool,
-        typer.Option(
-            "--side-info", help="Count in bpp and nbytes the bits that name each point.", rich_help_panel=_BUDGETS
-        ),
-    ] = False,
+    at_most: options.AtMost = None,
+    at_least: options.AtLeast = None,
+    weights: options.Weights = None,
+    each_at_most: options.EachAtMost = None,
+    each_at_least: options.EachAtLeast = None,
+    cap: options.Cap = None,
+    group_at_most: options.GroupAtMost = None,
+    group_at_least: options.GroupAtLeast = None,
+    groups: options.Groups = "dataset",
+    points: options.Points = None,
+    fix: options.Fix = None,
+    forbid: options.Forbid = None,
+    max_points: options.MaxPoints = None,
+    side_info: options.SideInfo = False,
     gap: Annotated[
         str,
         typer.Option(
-            metavar="NUMBER", help="Relative distance from the best that is enough.", rich_help_panel=_SOLVING
+            metavar="NUMBER", help="Relative distance from the best that is enough.", rich_help_panel=options.SOLVING
         ),
     ] = "1e-6",
     time_limit: Annotated[
-        str | None, typer.Option(metavar="SECONDS", help="Stop each point after this long.", rich_help_panel=_SOLVING)
+        str | None,
+        typer.Option(metavar="SECONDS", help="Stop each point after this long.", rich_help_panel=options.SOLVING),
     ] = None,
-    column: Annotated[
-        list[str] | None,
-        typer.Option(metavar="OURS=THEIRS", help="Column of your table that holds ours: bpp=rate. Repeat."),
-    ] = None,
+    column: options.Column = None,
     out: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Write tables, text and figures into this folder.")
     ] = None,

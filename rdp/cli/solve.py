@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rdp.cli import problem_options as options
 from rdp.cli.options import number, numbers, pairs, require_writable, whole
 from rdp.cli.table import read_column_map
 from rdp.errors import EXIT_INFEASIBLE, EXIT_NO_SELECTION
@@ -14,116 +15,36 @@ from rdp.errors import EXIT_INFEASIBLE, EXIT_NO_SELECTION
 if TYPE_CHECKING:
     from rdp.selection import Selection
 
-_BUDGETS = "Averages and bounds"
-_GROUPS = "Averages of groups of images"
-_CHOICES = "What may be chosen"
-_SOLVING = "Solving"
 _UNCERTAINTY = "Uncertainty"
 
 
 def solve_command(
-    source: Annotated[str, typer.Argument(help="Run folder, or a .csv, .parquet or .json table.")],
-    minimize: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="Column whose average is made as small as can be.")
-    ] = None,
-    maximize: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="Column whose average is made as large as can be.")
-    ] = None,
-    at_most: Annotated[
-        list[str] | None,
-        typer.Option(metavar="COLUMN=NUMBER", help="The average is at most this.", rich_help_panel=_BUDGETS),
-    ] = None,
-    at_least: Annotated[
-        list[str] | None,
-        typer.Option(metavar="COLUMN=NUMBER", help="The average is at least this.", rich_help_panel=_BUDGETS),
-    ] = None,
-    weights: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="COLUMN=images|pixels",
-            help="How the column is averaged: over images (default) or by their pixels.",
-            rich_help_panel=_BUDGETS,
-        ),
-    ] = None,
-    each_at_most: Annotated[
-        list[str] | None,
-        typer.Option(metavar="COLUMN=NUMBER", help="Every image keeps to this.", rich_help_panel=_BUDGETS),
-    ] = None,
-    each_at_least: Annotated[
-        list[str] | None,
-        typer.Option(metavar="COLUMN=NUMBER", help="Every image reaches this.", rich_help_panel=_BUDGETS),
-    ] = None,
-    cap: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="COLUMN=NUMBER",
-            help="Larger values count as this: psnr=60 for the infinite PSNR of a lossless point.",
-            rich_help_panel=_BUDGETS,
-        ),
-    ] = None,
-    group_at_most: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="COLUMN=NUMBER", help="The average of every group is at most this.", rich_help_panel=_GROUPS
-        ),
-    ] = None,
-    group_at_least: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="COLUMN=NUMBER", help="The average of every group is at least this.", rich_help_panel=_GROUPS
-        ),
-    ] = None,
-    groups: Annotated[
-        str,
-        typer.Option(
-            metavar="COLUMN",
-            help="Column that says which group an image is in, the same in all of its rows.",
-            rich_help_panel=_GROUPS,
-        ),
-    ] = "dataset",
-    points: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="GLOB",
-            help="Points that may be chosen, such as 'webp:*'; '!png' takes away. Repeat; they apply in order.",
-            rich_help_panel=_CHOICES,
-        ),
-    ] = None,
-    fix: Annotated[
-        list[str] | None,
-        typer.Option(metavar="IMAGE=POINT", help="The image takes this point.", rich_help_panel=_CHOICES),
-    ] = None,
-    forbid: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="IMAGE=POINT", help="The images (a glob) do not take the points (a glob).", rich_help_panel=_CHOICES
-        ),
-    ] = None,
-    max_points: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NUMBER",
-            help="The whole selection uses at most so many different points.",
-            rich_help_panel=_CHOICES,
-        ),
-    ] = None,
-    side_info: Annotated[
-        bool,
-        typer.Option(
-            "--side-info",
-            help="Count in bpp and nbytes the bits that name each point: log2 of how many there are, rounded up.",
-            rich_help_panel=_BUDGETS,
-        ),
-    ] = False,
+    source: options.Source,
+    minimize: options.Minimize = None,
+    maximize: options.Maximize = None,
+    at_most: options.AtMost = None,
+    at_least: options.AtLeast = None,
+    weights: options.Weights = None,
+    each_at_most: options.EachAtMost = None,
+    each_at_least: options.EachAtLeast = None,
+    cap: options.Cap = None,
+    group_at_most: options.GroupAtMost = None,
+    group_at_least: options.GroupAtLeast = None,
+    groups: options.Groups = "dataset",
+    points: options.Points = None,
+    fix: options.Fix = None,
+    forbid: options.Forbid = None,
+    max_points: options.MaxPoints = None,
+    side_info: options.SideInfo = False,
     solver: Annotated[
-        str, typer.Option(help="auto, cbc, cp-sat, dual, highs or scip.", rich_help_panel=_SOLVING)
+        str, typer.Option(help="auto, cbc, cp-sat, dual, highs or scip.", rich_help_panel=options.SOLVING)
     ] = "auto",
     gap: Annotated[
         str | None,
         typer.Option(
             metavar="NUMBER",
             help="Relative distance from the best that is enough: 1e-9, and 1e-6 with --memory.",
-            rich_help_panel=_SOLVING,
+            rich_help_panel=options.SOLVING,
         ),
     ] = None,
     memory: Annotated[
@@ -132,17 +53,17 @@ def solve_command(
             metavar="SIZE",
             help="Read the run folder or Parquet file in passes, within so much memory, such as 2GB; "
             "--out names a .parquet file.",
-            rich_help_panel=_SOLVING,
+            rich_help_panel=options.SOLVING,
         ),
     ] = None,
     scratch: Annotated[
         Path | None,
         typer.Option(
-            metavar="FOLDER", help="With --memory: where temporary files go, if any.", rich_help_panel=_SOLVING
+            metavar="FOLDER", help="With --memory: where temporary files go, if any.", rich_help_panel=options.SOLVING
         ),
     ] = None,
     time_limit: Annotated[
-        str | None, typer.Option(metavar="SECONDS", help="Stop after this long.", rich_help_panel=_SOLVING)
+        str | None, typer.Option(metavar="SECONDS", help="Stop after this long.", rich_help_panel=options.SOLVING)
     ] = None,
     bootstrap: Annotated[
         str | None,
@@ -161,10 +82,7 @@ def solve_command(
         ),
     ] = False,
     seed: Annotated[str, typer.Option(metavar="N", help="Seed of both.", rich_help_panel=_UNCERTAINTY)] = "0",
-    column: Annotated[
-        list[str] | None,
-        typer.Option(metavar="OURS=THEIRS", help="Column of your table that holds ours: bpp=rate. Repeat."),
-    ] = None,
+    column: options.Column = None,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the selection to this file (selection.json).")
     ] = None,
