@@ -39,7 +39,7 @@ def draw(plot: Plot, formats: Sequence[FigureFormat]) -> dict[FigureFormat, byte
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(STYLE)
         figure = _figure(plot)
-        return {name: _bytes_of(figure, name) for name in formats}
+        return {name: figure_bytes(figure, name) for name in formats}
 
 
 def size_in(plot: Plot) -> tuple[float, float]:
@@ -53,7 +53,7 @@ def _width(plot: Plot) -> float:
     return WIDTH_WITH_DETAILS_IN if detail_windows(plot.panels) else WIDTH_IN
 
 
-def _bytes_of(figure: Figure, name: FigureFormat) -> bytes:
+def figure_bytes(figure: Figure, name: FigureFormat) -> bytes:
     stream = io.BytesIO()
     nothing = {"CreationDate": None, "Creator": None, "Producer": None} if name == "pdf" else {"Software": None}
     figure.savefig(stream, format=name, dpi=DPI, metadata=nothing)
@@ -70,17 +70,17 @@ def _figure(plot: Plot) -> Figure:
     grid = figure.subplots(len(plot.panels), 2 if windows else 1, sharex="col", squeeze=False)
     x_log = any(panel.x_log for panel in plot.panels)
     for axis, panel in zip(grid[:, 0], plot.panels, strict=True):
-        _draw_panel(axis, panel, x_log)
+        draw_panel(axis, panel, x_log)
     if windows:
         for row, panel, window in zip(grid, plot.panels, windows, strict=True):
             _draw_detail(row[1], panel, window)
             _frame(row[0], window)
         grid[0, 1].set_title("Detail: where marks lie close")
     for axis in grid[-1]:
-        axis.set_xlabel(_axis_text(plot.panels[0].x))
+        axis.set_xlabel(axis_text(plot.panels[0].x))
     entries = legend_entries(plot)
     figure.legend(
-        [_handle(key) for key, _ in entries],
+        [legend_handle(key) for key, _ in entries],
         [label for _, label in entries],
         loc="outside lower center",
         ncols=_legend_columns(plot),
@@ -93,9 +93,9 @@ def _figure(plot: Plot) -> Figure:
     return figure
 
 
-def _draw_panel(axis: Axes, panel: Panel, x_log: bool) -> None:
+def draw_panel(axis: Axes, panel: Panel, x_log: bool) -> None:
     _draw_marks(axis, panel)
-    axis.set_ylabel(_axis_text(panel.y))
+    axis.set_ylabel(axis_text(panel.y))
     if x_log:
         _log_axis(axis, "x")
     if panel.y_log:
@@ -151,7 +151,7 @@ def _legend_columns(plot: Plot) -> int:
     return min(max(int(_width(plot) / (0.05 * longest + 0.32)), 1), 6)
 
 
-def _handle(style: dict[str, Any]) -> Any:
+def legend_handle(style: dict[str, Any]) -> Any:
     from matplotlib.lines import Line2D
 
     return Line2D([], [], **style)
@@ -175,7 +175,7 @@ def _log_axis(axis: Axes, which: Literal["x", "y"]) -> None:
     scale.set_minor_formatter(NullFormatter())
 
 
-def _axis_text(average: Average) -> str:
+def axis_text(average: Average) -> str:
     """Name, unit, and an arrow to the better side (an upright label is turned with its arrow)."""
     arrow = {"lower": "  ← better", "higher": "  better →", None: ""}[average.direction]
     return average.heading + arrow

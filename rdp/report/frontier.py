@@ -14,7 +14,7 @@ from rdp.report.frontier_figures import draw_curve, draw_plane, draw_surface
 from rdp.report.frontier_gain import FrontierGain, frontier_gain
 from rdp.report.frontier_plots import curve_plot, planes, surface
 from rdp.report.frontier_text import binding_notes, frontier_text
-from rdp.report.writing import FIGURES, _check, _write
+from rdp.report.writing import FIGURES, check_output, write_files
 from rdp.selection.document import document_text as selection_text
 from rdp.selection.frontiers.document import document_text
 from rdp.selection.frontiers.verb import Frontier
@@ -65,7 +65,7 @@ def write_frontier(
     of its row. Raises `SpecError` for unknown formats and where the selections were not kept, and `RunFolderError`
     where a file cannot be written.
     """
-    _check("figures", figures, FIGURES)
+    check_output("figures", figures, FIGURES)
     chosen = _selection_files(frontier) if save_selections else {}
     main = main_curve(frontier)
     singles, notes = single_curves(frontier, main)
@@ -93,9 +93,9 @@ def write_frontier(
     }
     files |= {f"{name}.{kind}": data for name, kinds in drawn.items() for kind, data in kinds.items()}
     folder = Path(out)
-    _write(folder, files)
+    write_files(folder, files)
     if chosen:
-        _write(folder / SELECTIONS, chosen)
+        write_files(folder / SELECTIONS, chosen)
     paths = [folder / name for name in files] + [folder / SELECTIONS / name for name in chosen]
     return FrontierReport(folder, tuple(paths), gain, tuple(notes))
 

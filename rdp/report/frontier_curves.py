@@ -16,13 +16,13 @@ import numpy as np
 from rdp.columns import Direction, describe
 from rdp.report.averages import BY_PIXELS, PSNR_OF_MEAN_MSE, Average
 from rdp.report.names import curves
-from rdp.selection.baselines import _eligible as eligible_points
 from rdp.selection.check import excess_of
 from rdp.selection.frontiers.grid import Sweep
 from rdp.selection.frontiers.point import FrontierPoint, is_of
 from rdp.selection.frontiers.shape import dominated_points
 from rdp.selection.frontiers.verb import Frontier
 from rdp.selection.problem import BoolArray, Constraint
+from rdp.selection.single_points import eligible_points
 
 RATES = ("bpp", "bpp_estimated", "nbytes")
 

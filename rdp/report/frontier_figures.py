@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rdp.report.figure import WIDTH_IN, FigureFormat, _axis_text, _bytes_of, _draw_panel, _handle
+from rdp.report.figure import WIDTH_IN, FigureFormat, axis_text, draw_panel, figure_bytes, legend_handle
 from rdp.report.figure_styles import GREY, HULL, MARKERS, STYLE, line_styles, shortened
 from rdp.report.frontier_plots import CurvePlot, Plane, Surface
 
@@ -48,14 +48,14 @@ def _drawn(make: Callable[[], Figure], formats: Sequence[FigureFormat]) -> dict[
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(STYLE)
         figure = make()
-        return {name: _bytes_of(figure, name) for name in formats}
+        return {name: figure_bytes(figure, name) for name in formats}
 
 
 def _curve_figure(plot: CurvePlot) -> Figure:
     entries = _curve_entries(plot)
     figure, axis = _new_figure(entries, None)
-    _draw_panel(axis, plot.panel, plot.panel.x_log)
-    axis.set_xlabel(_axis_text(plot.panel.x))
+    draw_panel(axis, plot.panel, plot.panel.x_log)
+    axis.set_xlabel(axis_text(plot.panel.x))
     if plot.held:
         axis.set_title(plot.held)
     if plot.envelope is not None:
@@ -89,8 +89,8 @@ def _plane_figure(plane: Plane) -> Figure:
     figure, axis = _new_figure(entries, plane.fixed)
     for k, line in enumerate(plane.lines):
         axis.plot(line.xs, line.ys, **plane_style(k, len(plane.lines)))
-    axis.set_xlabel(_axis_text(plane.x))
-    axis.set_ylabel(_axis_text(plane.y))
+    axis.set_xlabel(axis_text(plane.x))
+    axis.set_ylabel(axis_text(plane.y))
     axis.margins(x=0.06, y=0.08)
     return figure
 
@@ -116,7 +116,7 @@ def _new_figure(entries: Sequence[tuple[Mapping[str, Any], str]], title: str | N
     figure = Figure(figsize=(WIDTH_IN, round(HEIGHT_IN + rows * LEGEND_ROW_IN, 2)), layout="constrained")
     FigureCanvasAgg(figure)
     figure.legend(
-        [_handle(dict(style)) for style, _ in entries],
+        [legend_handle(dict(style)) for style, _ in entries],
         [label for _, label in entries],
         title=title,
         title_fontsize=STYLE["legend.fontsize"],

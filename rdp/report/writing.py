@@ -102,8 +102,8 @@ def write_report(
     Raises `TableError` for a selection of another table and for unknown columns, `SpecError` for unknown formats, and
     `RunFolderError` where a file cannot be written.
     """
-    _check("formats", formats, FORMATS)
-    _check("figures", figures, FIGURES)
+    check_output("formats", formats, FORMATS)
+    check_output("figures", figures, FIGURES)
     study = make_study(_table(source, selection, column_map), selection, columns, title)
     plot = None
     notes: tuple[str, ...] = ()
@@ -126,12 +126,12 @@ def write_report(
         text = report_text(study, points_table(study, frames["points"]), list(drawn), notes, listing)
         files = {"report.md": text.encode()} | files
     folder = Path(out)
-    _write(folder, files)
+    write_files(folder, files)
     names = tuple(one.name for one in study.selections)
     return Report(folder, tuple(folder / name for name in files), names, frames, notes)
 
 
-def _check(argument: str, given: Sequence[str], known: Sequence[str]) -> None:
+def check_output(argument: str, given: Sequence[str], known: Sequence[str]) -> None:
     if isinstance(given, str):
         raise SpecError(f"{argument} must be a list of names, not one text: write [{given!r}]")
     for name in given:
@@ -160,7 +160,7 @@ def _table_files(study: Study, frames: Mapping[str, pd.DataFrame], formats: Sequ
     return files
 
 
-def _write(folder: Path, files: Mapping[str, bytes]) -> None:
+def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
     """Write every file whole or not at all, the text last: a report that is there is complete."""
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -32,8 +32,6 @@ from rdp.selection.result import Budget, Selection
 from rdp.selection.single_points import eligible_points, points_left
 from rdp.selection.statement import Sense
 
-_eligible = eligible_points
-
 BINDING_SLACK = 1e-3
 """A budget whose price is not known binds when it is spent up to this part of it."""
 

@@ -72,7 +72,7 @@ def solve(
     Returns also when there is no selection: read `status`, `explanation`; reading `chosen` then raises.
     Raises `TableError` and `SpecError` for what cannot be solved as stated, and `SolverError` when the solver fails.
     """
-    _check_options(solver, gap, time_limit)
+    check_options(solver, gap, time_limit)
     statement = Statement.of(
         minimize=minimize,
         maximize=maximize,
@@ -96,7 +96,7 @@ def solve(
     return solve_problem(problem, solver=solver, gap=gap, time_limit=time_limit)
 
 
-def _check_options(solver: str, gap: float, time_limit: float | None) -> None:
+def check_options(solver: str, gap: float, time_limit: float | None) -> None:
     require_solver(solver)
     if not (isinstance(gap, (int, float)) and math.isfinite(gap) and gap >= 0):
         raise SpecError(f"gap must be a finite number, 0 or more, not {gap!r}")
@@ -110,7 +110,7 @@ def solve_problem(
     problem: Problem, *, solver: str = AUTO, gap: float = DEFAULT_GAP, time_limit: float | None = None
 ) -> Selection:
     """Solve a `Problem`; see `solve` for the options and for what is raised."""
-    _check_options(solver, gap, time_limit)
+    check_options(solver, gap, time_limit)
     deadline = Deadline.of(time_limit)
     empty = images_without_point(problem)
     if empty:

@@ -25,7 +25,7 @@ from rdp.selection.frontiers.shape import dominated_points
 from rdp.selection.frontiers.walk import Walk, walk_automatically
 from rdp.selection.frontiers.whereabouts import costs_of, on_hull
 from rdp.selection.problem import Constraint, Problem
-from rdp.selection.solving import _check_options as check_options
+from rdp.selection.solving import check_options
 from rdp.selection.statement import Sense, Weighting
 
 if TYPE_CHECKING:
