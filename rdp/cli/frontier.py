@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rdp.cli import problem_options as options
-from rdp.cli.options import number, numbers, pairs, whole
+from rdp.cli.options import number, pairs, whole
 from rdp.cli.table import read_column_map
 from rdp.cli.text import aligned, number_text
 from rdp.errors import EXIT_INFEASIBLE, EXIT_NO_SELECTION, SpecError
@@ -89,31 +89,35 @@ def frontier_command(
     if out is not None:
         # Before solving: a folder that cannot be made does not take the result with it.
         _require_folder(out)
-    found = frontier(
-        source,
+    words = options.statement_words(
         minimize=minimize,
         maximize=maximize,
-        sweep=_sweeps(sweep),
-        senses=pairs("--sense", sense),  # type: ignore[arg-type]
-        auto=None if auto is None else whole("--auto", auto),
-        at_most=numbers("--at-most", at_most),
-        at_least=numbers("--at-least", at_least),
-        weights=pairs("--weights", weights),  # type: ignore[arg-type]
-        each_at_most=numbers("--each-at-most", each_at_most),
-        each_at_least=numbers("--each-at-least", each_at_least),
+        at_most=at_most,
+        at_least=at_least,
+        weights=weights,
+        each_at_most=each_at_most,
+        each_at_least=each_at_least,
         points=points,
         fix=fix,
         forbid=forbid,
-        cap=numbers("--cap", cap),
-        columns=read_column_map(column),
-        group_at_most=numbers("--group-at-most", group_at_most),
-        group_at_least=numbers("--group-at-least", group_at_least),
+        cap=cap,
+        group_at_most=group_at_most,
+        group_at_least=group_at_least,
         groups=groups,
-        max_points=None if max_points is None else whole("--max-points", max_points),
+        max_points=max_points,
         side_info=side_info,
+    )
+    senses: dict[str, Any] = {**pairs("--sense", sense)}
+    found = frontier(
+        source,
+        sweep=_sweeps(sweep),
+        senses=senses,
+        auto=None if auto is None else whole("--auto", auto),
+        columns=read_column_map(column),
         gap=number("--gap", gap),
         time_limit=None if time_limit is None else number("--time-limit", time_limit),
         keep_selections=save_selections,
+        **words,
     )
     _show(found, out, save_selections, json)
     _exit(found)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from rdp.cli.options import numbers, pairs, whole
 
 BUDGETS = "Averages and bounds"
 GROUPS = "Averages of groups of images"
@@ -104,3 +106,43 @@ SideInfo = Annotated[
         rich_help_panel=BUDGETS,
     ),
 ]
+
+
+def statement_words(
+    *,
+    minimize: str | None,
+    maximize: str | None,
+    at_most: list[str] | None,
+    at_least: list[str] | None,
+    weights: list[str] | None,
+    each_at_most: list[str] | None,
+    each_at_least: list[str] | None,
+    points: list[str] | None,
+    fix: list[str] | None,
+    forbid: list[str] | None,
+    cap: list[str] | None,
+    group_at_most: list[str] | None,
+    group_at_least: list[str] | None,
+    groups: str,
+    max_points: str | None,
+    side_info: bool,
+) -> dict[str, Any]:
+    """What was typed as the keywords of `rdp.solve`; raises `SpecError` that names the option."""
+    return {
+        "minimize": minimize,
+        "maximize": maximize,
+        "at_most": numbers("--at-most", at_most),
+        "at_least": numbers("--at-least", at_least),
+        "weights": pairs("--weights", weights),
+        "each_at_most": numbers("--each-at-most", each_at_most),
+        "each_at_least": numbers("--each-at-least", each_at_least),
+        "points": points,
+        "fix": fix,
+        "forbid": forbid,
+        "cap": numbers("--cap", cap),
+        "group_at_most": numbers("--group-at-most", group_at_most),
+        "group_at_least": numbers("--group-at-least", group_at_least),
+        "groups": groups,
+        "max_points": None if max_points is None else whole("--max-points", max_points),
+        "side_info": side_info,
+    }

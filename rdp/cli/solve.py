@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rdp.cli import problem_options as options
-from rdp.cli.options import number, numbers, pairs, require_writable, whole
+from rdp.cli.options import number, require_writable
 from rdp.cli.table import read_column_map
 from rdp.errors import EXIT_INFEASIBLE, EXIT_NO_SELECTION
 
@@ -103,24 +103,24 @@ def solve_command(
     read_options(bootstrap, seed)
     if out is not None:
         require_writable(out)
-    words: dict[str, Any] = {
-        "minimize": minimize,
-        "maximize": maximize,
-        "at_most": numbers("--at-most", at_most),
-        "at_least": numbers("--at-least", at_least),
-        "weights": pairs("--weights", weights),
-        "each_at_most": numbers("--each-at-most", each_at_most),
-        "each_at_least": numbers("--each-at-least", each_at_least),
-        "points": points,
-        "fix": fix,
-        "forbid": forbid,
-        "cap": numbers("--cap", cap),
-        "group_at_most": numbers("--group-at-most", group_at_most),
-        "group_at_least": numbers("--group-at-least", group_at_least),
-        "groups": groups,
-        "max_points": None if max_points is None else whole("--max-points", max_points),
-        "side_info": side_info,
-    }
+    words = options.statement_words(
+        minimize=minimize,
+        maximize=maximize,
+        at_most=at_most,
+        at_least=at_least,
+        weights=weights,
+        each_at_most=each_at_most,
+        each_at_least=each_at_least,
+        points=points,
+        fix=fix,
+        forbid=forbid,
+        cap=cap,
+        group_at_most=group_at_most,
+        group_at_least=group_at_least,
+        groups=groups,
+        max_points=max_points,
+        side_info=side_info,
+    )
     how: dict[str, Any] = {
         "time_limit": None if time_limit is None else number("--time-limit", time_limit),
         "columns": read_column_map(column),

@@ -66,7 +66,7 @@ def _axis_words(average: Average) -> str:
 
 def _add_triangles(axis: Any, corners: Any, surface: Surface) -> None:
     from matplotlib import colormaps
-    from mpl_toolkits.mplot3d.art3d import Poly3DCollection  # type: ignore[import-untyped]
+    from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 
     faces = corners[np.array(surface.triangles)]
     height = faces[:, :, 2].mean(axis=1)

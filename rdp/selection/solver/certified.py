@@ -26,7 +26,6 @@ from rdp.selection.solver.dual import Dual, Relaxation, reduced_costs
 from rdp.selection.solver.rounding import repaired, rounded, walked
 from rdp.selection.status import Status
 
-NAME = "dual"
 MOST = 2_000_000
 """Differences a half of the exact search may have: about a second's work."""
 SOME = 40_000

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +51,7 @@ class CellReader(ABC):
     @abstractmethod
     def cells(
         self, columns: Sequence[str], first: int = 0, last: int | None = None, names: bool = False
-    ) -> Iterator[Cells]:
+    ) -> Generator[Cells]:
         """The cells of images `first` to `last` in order, in portions of about `BLOCK_CELLS`."""
 
     @abstractmethod
@@ -105,7 +105,7 @@ class DirectReader(CellReader):
 
     def cells(
         self, columns: Sequence[str], first: int = 0, last: int | None = None, names: bool = False
-    ) -> Iterator[Cells]:
+    ) -> Generator[Cells]:
         """See `CellReader`."""
         last = self.images if last is None else min(last, self.images)
         feeds = self._feeds(columns, first, last, names)
@@ -178,7 +178,7 @@ class _Feed:
 
     def close(self) -> None:
         """Stop reading."""
-        self._batches.close()  # type: ignore[attr-defined]
+        self._batches.close()
 
     def take(self, first: int, last: int) -> _Portion:
         """The rows of images `first` to `last`, which follow those of the last call."""

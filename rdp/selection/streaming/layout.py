@@ -131,7 +131,7 @@ def _note(scan: Scan, first: int, dataset: pa.Array, image: pa.Array, wanted: pa
 def _same(walks: Sequence[_Walk], scan: Scan) -> Generator[tuple[pa.Array, pa.Array]]:
     """The names of the images, portion by portion, as long as all tables agree on them."""
     with ExitStack() as stack:
-        streams = [stack.enter_context(closing(ahead(walk.images()))) for walk in walks]  # type: ignore[type-var]
+        streams = [stack.enter_context(closing(ahead(walk.images()))) for walk in walks]
         yield from _agreed(streams, scan)
 
 
@@ -173,7 +173,7 @@ class _Walk:
         self._open = np.zeros(0, dtype=np.int64)
         self._last: tuple[str, str] | None = None
 
-    def images(self) -> Iterator[tuple[pa.Array, pa.Array]]:
+    def images(self) -> Generator[tuple[pa.Array, pa.Array]]:
         """Dataset and name of every image whose rows begin, portion by portion."""
         names = (*KEYS, "status") if self.main else KEYS
         for rows in self.table.batches(names, rows=self.rows):

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from rdp.errors import SpecError
 
@@ -48,11 +49,10 @@ def size_text(nbytes: int) -> str:
 
 def peak_memory() -> int:
     """The largest resident size of this process so far, in bytes; 0 where the system does not tell."""
-    with suppress(OSError), open("/proc/self/status", encoding="ascii") as stream:  # noqa: PTH123
-        # What getrusage says there is also of the process that this one was started from.
-        for line in stream:
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
+    # What getrusage says is also of the process that this one was started from.
+    known = _from_status("VmHWM:")
+    if known is not None:
+        return known
     try:
         import resource
     except ImportError:
@@ -63,11 +63,17 @@ def peak_memory() -> int:
 
 def used_memory() -> int:
     """The resident size of this process in bytes; the largest so far where the system does not tell."""
-    with suppress(OSError), open("/proc/self/status", encoding="ascii") as stream:  # noqa: PTH123
-        for line in stream:
-            if line.startswith("VmRSS:"):
+    known = _from_status("VmRSS:")
+    return peak_memory() if known is None else known
+
+
+def _from_status(field: str) -> int | None:
+    """A size of this process in bytes, as Linux tells it; None elsewhere."""
+    with suppress(OSError):
+        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+            if line.startswith(field):
                 return int(line.split()[1]) * 1024
-    return peak_memory()
+    return None
 
 
 def program_memory() -> int:

@@ -6,7 +6,7 @@ buffered streams, so that neither a row group nor a file need fit memory, and on
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -241,7 +241,7 @@ def _require(tables: Sequence[RowTable], needed: Sequence[str], source: str) -> 
             raise TableError(f"column {name!r} of {source} {what}")
 
 
-def ahead(items: Iterator[Item]) -> Iterator[Item]:
+def ahead(items: Iterator[Item]) -> Generator[Item]:
     """The items, the next one being made by another thread while one is worked on."""
     with ThreadPoolExecutor(1) as pool:
         following = pool.submit(next, items, None)

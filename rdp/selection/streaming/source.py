@@ -140,7 +140,7 @@ class ParquetSource(BlockSource):
     def blocks_with_names(self, names: bool) -> Iterator[tuple[Block, Cells]]:
         """The blocks with the cells that they were made from, and on demand the names of the images in these."""
         tally = None if self._checked else Tally()
-        with closing(self.reader.cells(self.rules.read, names=names)) as portions:  # type: ignore[type-var]
+        with closing(self.reader.cells(self.rules.read, names=names)) as portions:
             for cells in portions:
                 block = self.rules.block(cells, tally)
                 if tally is None or not tally.trouble:
@@ -173,7 +173,7 @@ class ParquetSource(BlockSource):
             yield from self.blocks()
 
     def _thinned(self, start: int, end: int, picked: np.ndarray) -> Iterator[Block]:
-        with closing(self.reader.cells(self.rules.read, start, end)) as portions:  # type: ignore[type-var]
+        with closing(self.reader.cells(self.rules.read, start, end)) as portions:
             for cells in portions:
                 block = self.rules.block(cells, None)
                 own = picked[(picked >= cells.first) & (picked < cells.first + cells.images)] - cells.first

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -119,12 +119,12 @@ class WideReader(CellReader):
 
     def cells(
         self, columns: Sequence[str], first: int = 0, last: int | None = None, names: bool = False
-    ) -> Iterator[Cells]:
+    ) -> Generator[Cells]:
         """See `CellReader`."""
         last = self.images if last is None else min(last, self.images)
         return ahead(self._cells(columns, first, last, names))
 
-    def _cells(self, columns: Sequence[str], first: int, last: int, names: bool) -> Iterator[Cells]:
+    def _cells(self, columns: Sequence[str], first: int, last: int, names: bool) -> Generator[Cells]:
         import pyarrow as pa
 
         fields = [KNOWN, FAILED, *(["dataset", "image"] if names else [])]
