@@ -25,7 +25,7 @@ FALLBACK = "highs"
 MOST_OPEN_CELLS = 60_000
 FALLBACK_S = 60.0
 """HiGHS is asked when the exact search gives up, unless even that is hopeless, and not without end: on what is left by
-then, such as a budget that is to be met exactly, it may take years. A time limit of the user's own counts instead."""
+then, such as a budget that is to be met exactly, it may not end. A time limit of the user's own counts instead."""
 
 
 @dataclass(frozen=True)
