@@ -1,21 +1,54 @@
-"""The codec protocol: bound to one operating point, an image in, bytes out, and back."""
+"""The codec protocol: bound to one operating point, an image in, bytes out, and back; one by one or in batches."""
 
 from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rdp.codecs.keys import Key, Value, spell
+from rdp.errors import SpecError, suggest
+from rdp.execution.devices import check_device, require_device
 from rdp.images import hash_bytes
 
 if TYPE_CHECKING:
     import numpy as np
 
     Pixels = np.ndarray[Any, Any]
+
+DTYPES = ("float32", "bfloat16", "float16")
+"""What networks may compute in."""
+
+
+@dataclass(frozen=True)
+class Resources:
+    """Where and in what arithmetic the networks of a codec run: options of a run, never keys of a point.
+
+    `device` is "cpu", "cuda" or "cuda:N". `dtype` is that of the networks; since it changes pictures and may change
+    files, a codec that heeds it makes it a part of its identity. Codecs without networks heed neither. Raises
+    `SpecError` for a name that is none, and for float16 on the CPU, which has no fast arithmetic of that kind.
+    """
+
+    device: str = "cpu"
+    dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        check_device(self.device)
+        if self.dtype not in DTYPES:
+            known = ", ".join(DTYPES)
+            raise SpecError(f"--dtype: unknown dtype {self.dtype!r}.{suggest(str(self.dtype), DTYPES)} Known: {known}")
+        if self.dtype == "float16" and self.device == "cpu":
+            raise SpecError("--dtype float16 needs a GPU (--device cuda): on the CPU use bfloat16 or float32")
+
+    def require(self) -> None:
+        """Raise `SpecError` if the device is not on this machine; torch is loaded for a GPU only."""
+        require_device(self.device)
+
+
+DEFAULT_RESOURCES = Resources()
 
 
 @dataclass(frozen=True)
@@ -58,7 +91,17 @@ class Codec(ABC):
     """What encodes and decodes at one operating point.
 
     A family is a subclass with its `family` name, a one-line `summary` and its `keys`. Instances may hold weights;
-    they are made once a process and used for many images, by one thread at a time.
+    they are made once a process and used for many images, by one thread at a time (but see `concurrent`).
+
+    A family without networks has no use for resources and may define `__init__(self, point)`; it is given the
+    attribute `resources` all the same. One with networks defines `__init__(self, point, resources=...)`.
+
+    Attributes:
+        resources: the device and dtype of the run.
+        device: the device that tables record: "cpu" unless networks run elsewhere ("cuda:0").
+        weights_nbytes: memory of the weights that an instance holds, or will once it is used. Workers keep only so
+            many codecs at a time as fit in a part of the memory.
+        concurrent: one thread may encode with an instance while another decodes with it.
     """
 
     family: ClassVar[str]
@@ -66,10 +109,14 @@ class Codec(ABC):
     keys: ClassVar[tuple[Key, ...]]
 
     device: str = "cpu"
+    resources: Resources = DEFAULT_RESOURCES
+    weights_nbytes: int = 0
+    concurrent: bool = False
 
-    def __init__(self, point: OperatingPoint) -> None:
+    def __init__(self, point: OperatingPoint, resources: Resources = DEFAULT_RESOURCES) -> None:
         """Bind to a point. Raises `DependencyError` if what decoding needs is not installed."""
         self.point = point
+        self.resources = resources
 
     def require_encoder(self) -> None:
         """Raise `DependencyError` if what encoding needs beside is not installed, before any work is done.
@@ -82,6 +129,15 @@ class Codec(ABC):
     def schema(cls, definition: Any) -> tuple[Key, ...]:
         """The keys, where a definition may add to them."""
         return cls.keys
+
+    @classmethod
+    def resolve(cls, pairs: Mapping[str, str], spec: str) -> tuple[Mapping[str, str], Any]:
+        """The written pairs as the schema knows them, and the definition of the points, None where there is none.
+
+        For families of which a user writes something that is not the name of the point, such as a path. Raises
+        `SpecError`, with `spec` as written.
+        """
+        return pairs, None
 
     @classmethod
     def check(cls, values: Mapping[str, Value], where: str) -> None:
@@ -125,3 +181,33 @@ class Codec(ABC):
     @abstractmethod
     def decode(self, data: bytes) -> Pixels:
         """The image in a file: uint8, (H, W, 3), RGB. Raises `FormatError` for bytes that are no valid file."""
+
+    # ---- several at once
+
+    def encode_batch(self, images: Sequence[Pixels]) -> list[bytes]:
+        """The files of some images (uint8, (H, W, 3) each) of one `batch_key`, in order.
+
+        The file of an image depends on that image alone, never on its companions. One by one unless a family knows
+        better. Raises what `encode` raises; the caller then tries the images alone.
+        """
+        return [self.encode(image) for image in images]
+
+    def decode_batch(self, files: Sequence[bytes]) -> list[Pixels]:
+        """The images in some files, in order; each depends on its own file alone. Raises what `decode` raises."""
+        return [self.decode(data) for data in files]
+
+    def preferred_batch(self, height: int, width: int) -> int:
+        """How many images of that size (pixels) the codec wants at once; 1 where batches bring nothing."""
+        return 1
+
+    def batch_key(self, height: int, width: int) -> Hashable:
+        """Images (sizes in pixels) with equal keys may go into one batch; a network gives the padded size."""
+        return height, width
+
+    def estimates(self, data: bytes) -> dict[str, float]:
+        """Further columns of a row that the codec computes from its own file: `rdp.columns.ESTIMATE_COLUMNS`.
+
+        Called outside the time that is measured, by the thread that has just decoded the file (and perhaps others of
+        its batch).
+        """
+        return {}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from rdp.codecs.base import Codec, OperatingPoint
 from rdp.codecs.keys import Key
-from rdp.codecs.tools import ExternalTool
+from rdp.codecs.tools import ExternalTool, ToolFile
 from rdp.errors import CodecError, DependencyError, FormatError, ImageError, SpecError
 from rdp.images import hash_file, read_image
 
@@ -38,8 +38,9 @@ class External(Codec):
         if not isinstance(point.definition, ExternalTool):
             raise SpecError(f"{point.name}: give the file that describes the tool, --codec-file FILE.toml")
         self.tool = point.definition
-        self._values = {name: _argument(value) for name, value in point.values}
-        self._programs = {side: _find_program(self.tool, side) for side in ("encode", "decode")}
+        self._files = {"here": str(self.tool.here)} | {file.name: _find_file(self.tool, file) for file in self.tool.files}
+        self._values = {name: _argument(value) for name, value in point.values} | self._files
+        self._programs = {side: self._find_program(side) for side in ("encode", "decode")}
         self._version: str | None = None
 
     @classmethod
@@ -56,7 +57,7 @@ class External(Codec):
     def _read_version(self) -> str:
         if not self.tool.version:
             return f"{self.tool.name}, sha256 {hash_file(Path(self._programs['encode']))[:12]}"
-        command = [part.format(here=self.tool.here) for part in self.tool.version]
+        command = [part.format(**self._files) for part in self.tool.version]
         output = _run(command, self.tool, Path.cwd())
         lines = [line.strip() for line in output.splitlines() if line.strip()]
         return lines[0] if lines else self.tool.name
@@ -70,9 +71,20 @@ class External(Codec):
     def _files_of(self, side: str) -> list[str]:
         """Hashes of a command's program and of the files among its arguments: scripts, models, settings."""
         template = self.tool.encode if side == "encode" else self.tool.decode
-        values = {**self._values, "input": "", "output": "", "here": str(self.tool.here)}
+        values = {**self._values, "input": "", "output": ""}
         paths = [Path(self.tool.here, part.format(**values)) for part in template[1:]]
         return [hash_file(path) for path in (Path(self._programs[side]), *paths) if path.is_file()]
+
+    def _find_program(self, side: str) -> str:
+        template = (self.tool.encode if side == "encode" else self.tool.decode)[0]
+        program = template.format(**{**self._values, "input": "", "output": ""})
+        found = shutil.which(program) or shutil.which(str(self.tool.here / program))
+        if found is None:
+            raise DependencyError(
+                f"external tool {self.tool.name!r}: its {side} program {program!r} is neither on the PATH nor in "
+                f"{self.tool.here}"
+            )
+        return str(Path(found).absolute())
 
     def encode(self, image: np.ndarray[Any, Any]) -> bytes:
         from PIL import Image
@@ -100,7 +112,7 @@ class External(Codec):
 
     def _call(self, side: str, source: Path, target: Path) -> None:
         template = self.tool.encode if side == "encode" else self.tool.decode
-        values = {**self._values, "input": str(source), "output": str(target), "here": str(self.tool.here)}
+        values = {**self._values, "input": str(source), "output": str(target)}
         command = [self._programs[side], *(part.format(**values) for part in template[1:])]
         message = _run(command, self.tool, source.parent)
         if not target.is_file():
@@ -114,14 +126,26 @@ def _argument(value: Any) -> str:
     return format(value, "f") if not isinstance(value, (int, str)) else str(value)
 
 
-def _find_program(tool: ExternalTool, side: str) -> str:
-    program = (tool.encode if side == "encode" else tool.decode)[0].format(here=tool.here)
-    found = shutil.which(program) or shutil.which(str(tool.here / program))
-    if found is None:
-        raise DependencyError(
-            f"external tool {tool.name!r}: its {side} program {program!r} is neither on the PATH nor in {tool.here}"
-        )
-    return str(Path(found).absolute())
+def _find_file(tool: ExternalTool, file: ToolFile) -> str:
+    """Where a file of a tool lies on this machine. Raises `DependencyError` if it does not."""
+    named = os.environ.get(file.variable)
+    if named:
+        path = Path(named).expanduser()
+        found = path if path.is_file() else shutil.which(named)
+        if found is None:
+            raise DependencyError(f"external tool {tool.name!r}: {file.variable} names {named}, which is no file")
+        return str(Path(found).absolute())
+    program = shutil.which(file.default)
+    folders = [tool.here, *map(Path, os.environ.get("PATH", "").split(os.pathsep))]
+    places = [Path(program)] if program else [folder / file.default for folder in folders]
+    for place in places:
+        if place.is_file():
+            return str(place.absolute())
+    what = f"{file.default} ({file.meaning})" if file.meaning else file.default
+    raise DependencyError(
+        f"external tool {tool.name!r} needs {what}, which is neither on the PATH nor in {tool.here}: name the file in "
+        f"the environment variable {file.variable}"
+    )
 
 
 def _run(command: list[str], tool: ExternalTool, folder: Path) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rdp.codecs.base import Codec, OperatingPoint
+from rdp.codecs.base import DEFAULT_RESOURCES, Codec, OperatingPoint, Resources
 from rdp.codecs.formats import FORMATS, sniff, suffixes_of
 from rdp.codecs.registry import FAMILIES, create_codec
 from rdp.codecs.spec import parse_point
@@ -87,17 +87,20 @@ def encode_file(
     tools: Tools | None = None,
     force: bool = False,
     exif: Exif = "ignore",
+    resources: Resources = DEFAULT_RESOURCES,
 ) -> EncodedFile:
     """Encode an image file with the one operating point that `codec` names, into the file `out`.
 
-    `tools` are external tools (`rdp.codecs.load_tools`). The file is there whole or not at all. Raises `SpecError`
-    for a spec that is none or names several points, `ImageError` for an image that the protocol refuses, `CodecError`
-    if the codec cannot code it, and `FileError` if `out` exists and not `force`, or cannot be written.
+    `tools` are external tools (`rdp.codecs.load_tools`); `resources` are device and dtype of the networks of a learned
+    codec. The file is there whole or not at all. Raises `SpecError` for a spec that is none or names several points
+    and for a device that is not there, `ImageError` for an image that the protocol refuses, `CodecError` if the codec
+    cannot code it, and `FileError` if `out` exists and not `force`, or cannot be written.
     """
     source, target = Path(image), Path(out)
     point = parse_point(codec, tools) if isinstance(codec, str) else codec
     _check_target(target, force, source)
-    coder = create_codec(point)
+    resources.require()
+    coder = create_codec(point, resources)
     loaded = load_image(source, exif)
     data = coder.encode(loaded.pixels)
     write_file(target, data)
@@ -116,19 +119,24 @@ def decode_file(
     *,
     tools: Tools | None = None,
     force: bool = False,
+    resources: Resources = DEFAULT_RESOURCES,
 ) -> DecodedFile:
     """Decode a file into a picture, written losslessly as its suffix says (.png, .ppm, .bmp, .tif).
 
     Without `codec` the file's first bytes say which family decodes it. `codec` is a spec, or the name of a family,
-    for files that do not say and for another decoder. Raises `FormatError` for a file that no family knows or that is
+    for files that do not say and for another decoder. `resources` are device and dtype of the networks of a learned
+    codec. Raises `FormatError` for a file that no family knows or that is
     damaged, `ImageError` for what the protocol refuses (alpha, animation, more than 8 bits), `SpecError` for a codec
-    or a suffix that is none, and `FileError` if `out` exists and not `force`, or cannot be written.
+    or a suffix that is none and for a device that is not there, and `FileError` if `out` exists and not `force`, or
+    cannot be written.
     """
     source, target = Path(file), Path(out)
     picture_format = _lossless_format(target)
     _check_target(target, force, source)
+    resources.require()
     data = _read(source)
-    coder = create_codec(decoding_point(codec, tools) if codec is not None else _point_of(source, data))
+    point = decoding_point(codec, tools) if codec is not None else _point_of(source, data)
+    coder = create_codec(point, resources)
     notes = _protocol_notes(coder, source, data)
     try:
         pixels = decode_data(coder, data)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 
-from rdp.codecs.base import Codec, OperatingPoint
+from rdp.codecs.base import DEFAULT_RESOURCES, Codec, OperatingPoint, Resources
 from rdp.errors import SpecError, suggest
 
 FAMILIES: dict[str, str] = {
@@ -17,13 +18,25 @@ FAMILIES: dict[str, str] = {
     "heic": "rdp.codecs.heic:Heic",
     "jxl": "rdp.codecs.jxl:Jxl",
     "vvc": "rdp.codecs.vvc:Vvc",
+    "factorized": "rdp.codecs.learned.families:Factorized",
+    "hyperprior": "rdp.codecs.learned.families:Hyperprior",
+    "shrinkage": "rdp.codecs.learned.families:Shrinkage",
+    "hific": "rdp.codecs.learned.families:HiFiC",
+    "checkpoint": "rdp.codecs.learned.families:Checkpoint",
+    "compressai": "rdp.codecs.compressai:CompressAI",
+    "neuralcompression": "rdp.codecs.neuralcompression:NeuralCompression",
     "external": "rdp.codecs.external:External",
 }
 
+INDEXED = ("factorized", "hyperprior", "shrinkage", "hific")
+"""Families that have points only as far as the index of weights has files for them."""
+
 
 def family_names() -> list[str]:
-    """The registered families, in registry order."""
-    return list(FAMILIES)
+    """The registered families that have points, in registry order."""
+    from rdp.weights import entries_used_by
+
+    return [name for name in FAMILIES if name not in INDEXED or entries_used_by(name)]
 
 
 def register_family(name: str, implementation: str) -> None:
@@ -58,6 +71,19 @@ def load_family(name: str) -> type[Codec]:
     return load_class(FAMILIES[name])
 
 
-def create_codec(point: OperatingPoint) -> Codec:
-    """The codec of a point. Raises `DependencyError` if what it needs is not installed."""
-    return load_class(point.implementation)(point)
+def create_codec(point: OperatingPoint, resources: Resources = DEFAULT_RESOURCES) -> Codec:
+    """The codec of a point, on a device and in a dtype. Raises `DependencyError` if what it needs is not installed.
+
+    A class whose constructor has no argument `resources` is made without; what it does cannot depend on them.
+    """
+    family = load_class(point.implementation)
+    if _takes_resources(family):
+        return family(point, resources=resources)
+    codec = family(point)
+    codec.resources = resources
+    return codec
+
+
+def _takes_resources(family: type[Codec]) -> bool:
+    parameters = inspect.signature(family).parameters
+    return "resources" in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())

@@ -58,8 +58,9 @@ def _expand(spec: str, tools: Tools) -> list[OperatingPoint]:
     family, _, rest = spec.strip().partition(":")
     family = family.strip()
     codec = load_family(family)
-    pairs = _split_pairs(rest, spec)
-    definition = _definition(family, pairs, tools, spec)
+    pairs, definition = codec.resolve(_split_pairs(rest, spec), spec)
+    if definition is None:
+        definition = _definition(family, pairs, tools, spec)
     schema = {key.name: key for key in codec.schema(definition)}
     written = {name: _read_items(schema[name], text, spec) for name, text in _known(pairs, codec, schema, spec).items()}
     count = 1
@@ -192,6 +193,11 @@ def _split(text: str, separator: str, spec: str) -> list[str]:
         raise SpecError(f"{spec!r}: a quote is not closed")
     parts.append("".join(current))
     return parts
+
+
+def split_items(text: str, spec: str) -> list[str]:
+    """The items of a list, `a|b`, unquoted; for families that read a value before the grammar does."""
+    return [_unquote(item.strip()) for item in _split(text, "|", spec)]
 
 
 def _unquote(item: str) -> str:

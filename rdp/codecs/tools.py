@@ -16,8 +16,16 @@
     maximum = 25.0
     meaning = "Butteraugli distance"
 
+    [tools.cjxl.files.profile]      # any number of files, each {file} in the commands
+    variable = "CJXL_PROFILE"       # environment variable that names the file on this machine
+    default = "profile.bin"         # without it: a file of this name, beside the TOML file or in a folder of the PATH
+    meaning = "the profile of cjxl" # what it is, for the message when it is not there
+
 Commands are lists of arguments and no shell is involved. `{input}`, `{output}` and `{here}` (the folder of the TOML
 file) stand for paths; a literal brace is written doubled.
+
+Descriptions that come with rdp lie in the folder `descriptions` beside this module, and are loaded by their bare name:
+`--codec-file tfci`.
 """
 
 from __future__ import annotations
@@ -33,11 +41,26 @@ from typing import Any
 from rdp.codecs.keys import Key
 from rdp.errors import SpecError, suggest
 
-_TOOL_FIELDS = {"encode", "decode", "suffix", "input", "output", "timeout_s", "version", "keys"}
+_TOOL_FIELDS = {"encode", "decode", "suffix", "input", "output", "timeout_s", "version", "keys", "files"}
 _KEY_FIELDS = {"kind", "default", "minimum", "maximum", "choices", "meaning"}
+_FILE_FIELDS = {"variable", "default", "meaning"}
 _KINDS = ("integer", "decimal", "flag", "choice", "text")
 _FORMATS = ("png", "ppm")
 _PATHS = {"input", "output", "here"}
+_DESCRIPTIONS = Path(__file__).with_name("descriptions")
+
+
+@dataclass(frozen=True)
+class ToolFile:
+    """A file that a tool needs and that lies elsewhere on every machine: an interpreter, a script, a model.
+
+    The environment variable `variable` names it; without it, it is looked for under the name `default`.
+    """
+
+    name: str
+    variable: str
+    default: str
+    meaning: str
 
 
 @dataclass(frozen=True)
@@ -54,17 +77,41 @@ class ExternalTool:
     timeout_s: float = 300.0
     version: tuple[str, ...] = ()
     keys: tuple[Key, ...] = ()
+    files: tuple[ToolFile, ...] = ()
+
+
+def shipped_descriptions() -> list[str]:
+    """The names of the descriptions that come with rdp."""
+    return sorted(path.stem for path in _DESCRIPTIONS.glob("*.toml"))
 
 
 def load_tools(paths: Iterable[str | Path]) -> dict[str, ExternalTool]:
-    """The tools that some codec files describe, by name. Raises `SpecError` naming the file and the field."""
+    """The tools that some codec files describe, by name.
+
+    A bare name that is no file is that of a description that comes with rdp. Raises `SpecError` naming the file and
+    the field.
+    """
     tools: dict[str, ExternalTool] = {}
-    for path in map(Path, paths):
+    for path in map(_description, paths):
         for name, tool in _load_file(path).items():
             if name in tools:
                 raise SpecError(f"{path}: tool {name!r} is described twice")
             tools[name] = tool
     return tools
+
+
+def _description(given: str | Path) -> Path:
+    """The file that was meant. Raises `SpecError` for a bare name that is neither a file nor comes with rdp."""
+    path = Path(given)
+    if path.suffix or path.name != str(given) or path.is_file():
+        return path
+    shipped = shipped_descriptions()
+    if path.name in shipped:
+        return _DESCRIPTIONS / f"{path.name}.toml"
+    raise SpecError(
+        f"cannot read codec file {given}: there is no such file, and no description of that name comes with rdp."
+        f"{suggest(path.name, shipped)} It has: {', '.join(shipped)}"
+    )
 
 
 def _load_file(path: Path) -> dict[str, ExternalTool]:
@@ -92,10 +139,12 @@ def _read_tool(path: Path, name: str, table: Any) -> ExternalTool:
     if not isinstance(raw_keys, dict):
         raise SpecError(f"{where}: keys are tables, [tools.{name}.keys.KEY]")
     keys = tuple(_read_key(f"{where}, key {key!r}", key, raw) for key, raw in raw_keys.items())
-    names = {key.name for key in keys}
+    files = _read_files(where, table.get("files", {}), {key.name for key in keys})
+    file_names = {file.name for file in files}
+    names = {key.name for key in keys} | file_names
     encode = _command(where, "encode", table.get("encode"), names, {"input", "output"})
     decode = _command(where, "decode", table.get("decode"), names, {"input", "output"})
-    version = _command(where, "version", table["version"], set(), set()) if "version" in table else ()
+    version = _command(where, "version", table["version"], file_names, set()) if "version" in table else ()
     timeout_s = table.get("timeout_s", 300.0)
     if isinstance(timeout_s, bool) or not isinstance(timeout_s, (int, float)) or not 0 < timeout_s < 1e6:
         raise SpecError(f"{where}: timeout_s={timeout_s!r} is not a number of seconds above 0")
@@ -108,8 +157,25 @@ def _read_tool(path: Path, name: str, table: Any) -> ExternalTool:
         raise SpecError(f"{where}: suffix={suffix!r} is not a suffix such as '.jxl'")
     return ExternalTool(
         name, encode, decode, path.resolve().parent, suffix, formats["input"], formats["output"],
-        float(timeout_s), version, keys,
+        float(timeout_s), version, keys, files,
     )  # fmt: skip
+
+
+def _read_files(where: str, tables: Any, keys: set[str]) -> tuple[ToolFile, ...]:
+    if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
+        raise SpecError(f"{where}: files are tables, [tools.NAME.files.FILE]")
+    files = []
+    for name, table in tables.items():
+        place = f"{where}, file {name!r}"
+        _refuse_unknown(place, table, _FILE_FIELDS)
+        if not name.isidentifier() or name in _PATHS or name in keys:
+            raise SpecError(f"{place}: a file's name is a word other than input, output, here and the tool's keys")
+        texts = {field: table.get(field, "") for field in sorted(_FILE_FIELDS)}
+        for field, value in texts.items():
+            if not isinstance(value, str) or not (value or field == "meaning"):
+                raise SpecError(f"{place}: {field} must be text")
+        files.append(ToolFile(name, **texts))
+    return tuple(files)
 
 
 def _refuse_unknown(where: str, table: dict[str, Any], known: set[str]) -> None:

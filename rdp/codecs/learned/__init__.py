@@ -1,0 +1,1 @@
+"""Learned codecs: networks with weights, whose files are range-coded in exact arithmetic."""

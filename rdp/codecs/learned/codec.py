@@ -1,0 +1,216 @@
+"""What the families of learned codecs share: images to latents to files, and back."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Hashable, Sequence
+from fractions import Fraction
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from rdp import __version__
+from rdp.bitstream.container import Container, pack, unpack
+from rdp.codecs.base import DEFAULT_RESOURCES, Codec, OperatingPoint, Resources
+from rdp.codecs.keys import Key
+from rdp.errors import CodecError, FormatError, SpecError
+from rdp.images import hash_bytes
+from rdp.weights import WeightsFile
+
+if TYPE_CHECKING:
+    from rdp.codecs.learned.coding import Decoded, LatentCoding
+    from rdp.codecs.learned.network import LatentSize, Network
+
+    Pixels = Any
+
+STEPS = ("1/2", "2/3", "1", "3/2", "2")
+"""Quantisation steps by which a network's rate is changed without training (thesis, 3.3.1); a file holds the place."""
+
+STEP_KEY = Key("step", "choice", "quantisation step: larger is fewer bits", default="1", choices=STEPS)
+
+TABLES = ("trained", "fixed", "flags")
+"""Laws under which a shrinkage network's latent is coded; see `rdp.codecs.learned.shrinkage`."""
+
+MAX_SIDE = 65535
+_BATCH_PIXELS = 1 << 22
+_MOST = 16
+
+
+class LearnedCodec(Codec):
+    """A codec with a network. Subclasses say which file of weights a point means (`find_weights`).
+
+    The picture is padded at the bottom and on the right to whole strides of the network, by repeating its last row
+    and column, and cropped after decoding. Files are containers (`rdp.bitstream.container`) whose identity is that of
+    encoder and entropy model; their payload decodes to the same symbols everywhere.
+    """
+
+    concurrent = True
+
+    def __init__(self, point: OperatingPoint, resources: Resources = DEFAULT_RESOURCES) -> None:
+        """Raises `WeightsError` if the weights are not on this machine, or are not what the index says."""
+        super().__init__(point, resources)
+        self._file = self.find_weights(point)
+        self._network: Network | None = None
+        self._decoded: dict[str, tuple[int, Decoded]] = {}
+        self.device = _device_name(resources.device)
+        self.weights_nbytes = _size(self._file)
+
+    @abstractmethod
+    def find_weights(self, point: OperatingPoint) -> WeightsFile:
+        """The verified file of weights that a point means. Raises `WeightsError`."""
+
+    @property
+    def version(self) -> str:
+        dtype = "" if self.resources.dtype == "float32" else f", {self.resources.dtype}"
+        return f"rdp {__version__}, torch {version('torch')}{dtype}"
+
+    @property
+    def network(self) -> Network:
+        """The network, loaded when it is first needed and shared with other points of the same weights."""
+        if self._network is None:
+            from rdp.codecs.learned.network import open_network
+
+            self._network = open_network(self._file, self.resources)
+        return self._network
+
+    def _identity(self) -> Any:
+        return self._made_by()
+
+    def _decoder_identity(self) -> Any:
+        return self._made_by()
+
+    def _made_by(self) -> list[str]:
+        """The weights, and the arithmetic of the transforms where it is not the usual one."""
+        return [self._file.sha256, *([] if self.resources.dtype == "float32" else [self.resources.dtype])]
+
+    # ---- coding
+
+    def encode(self, image: Pixels) -> bytes:
+        return self._encode([image])[0]
+
+    def decode(self, data: bytes) -> Pixels:
+        return self._decode([data], 1)[0]
+
+    def encode_batch(self, images: Sequence[Pixels]) -> list[bytes]:
+        return self._encode(_filled(images, self.preferred_batch(*images[0].shape[:2])))[: len(images)]
+
+    def decode_batch(self, files: Sequence[bytes]) -> list[Pixels]:
+        container = unpack(files[0])
+        return self._decode(files, self.preferred_batch(container.height, container.width))
+
+    def preferred_batch(self, height: int, width: int) -> int:
+        """On a GPU about 4 million pixels at once; on a CPU one image fills the cores."""
+        if self.device == "cpu":
+            return 1
+        size = self.network.size(height, width)
+        return max(1, min(_MOST, _BATCH_PIXELS // (size.rows * size.columns * 256)))
+
+    def batch_key(self, height: int, width: int) -> Hashable:
+        size = self.network.size(height, width)
+        return size.rows, size.columns
+
+    def estimates(self, data: bytes) -> dict[str, float]:
+        key = hash_bytes(data)
+        container = unpack(data)
+        if key not in self._decoded:
+            self._remember([data], self._read([container]))
+        place, decoded = self._decoded[key]
+        pixels = container.width * container.height
+        return {column: bits[place] / pixels for column, bits in decoded.bits().items()}
+
+    def symbols(self, data: bytes) -> tuple[Any, ...]:
+        """The integers of a file, latent by latent, (C, h, w) each: the same on every machine."""
+        return tuple(part[0] for part in self._read([unpack(data)]).symbols)
+
+    def _encode(self, images: Sequence[Pixels]) -> list[bytes]:
+        for image in images:
+            if max(image.shape[:2]) > MAX_SIDE:
+                raise CodecError(f"a side of {max(image.shape[:2])} pixels is more than a file can say ({MAX_SIDE})")
+        parameters = self.parameters()
+        network = self.network
+        payloads = self._coding(parameters).compress(network.analyse(images))
+        return [
+            pack(Container(network.identity, image.shape[1], image.shape[0], parameters, payload))
+            for image, payload in zip(images, payloads, strict=True)
+        ]
+
+    def _decode(self, files: Sequence[bytes], fill: int) -> list[Pixels]:
+        containers = [unpack(data) for data in files]
+        decoded = self._read(containers)
+        self._remember(files, decoded)
+        sizes = [self._size(container) for container in containers]
+        y_hat = decoded.y_hat
+        if len(files) < fill:
+            y_hat = y_hat[_places(len(files), fill)]
+        return self.network.synthesise(y_hat, sizes)
+
+    def _read(self, containers: Sequence[Container]) -> Decoded:
+        """The latents of files, after their headers have been checked."""
+        network = self.network
+        first = self._size(containers[0])
+        for container in containers:
+            if container.identity != network.identity:
+                raise FormatError(
+                    f"the file was made with other weights (identity {container.identity.hex()}) than those of "
+                    f"{self.point.name} (identity {network.identity.hex()}): decode it with the codec that made it"
+                )
+            size = self._size(container)
+            if container.parameters != containers[0].parameters or (size.rows, size.columns) != (
+                first.rows,
+                first.columns,
+            ):
+                raise CodecError("files of different sizes or quantisation steps cannot be decoded in one batch")
+        coding = self._coding(containers[0].parameters)
+        self._check_size(first, len(containers))
+        return coding.decompress([container.payload for container in containers], first.rows, first.columns)
+
+    def _check_size(self, size: LatentSize, count: int) -> None:
+        """Say what memory a picture takes before any is taken for the sizes that a header states."""
+        from rdp.codecs.learned.memory import check_memory
+
+        check_memory(0, count, size, self.resources.device)
+
+    def _size(self, container: Container) -> LatentSize:
+        return self.network.size(container.height, container.width)
+
+    def _remember(self, files: Sequence[bytes], decoded: Decoded) -> None:
+        """Keep the latents of the last files, for what a caller asks of them next (`estimates`)."""
+        self._decoded = {hash_bytes(data): (place, decoded) for place, data in enumerate(files)}
+
+    # ---- what a file says of how it was made
+
+    def parameters(self) -> bytes:
+        """What the encoder chose, as the container holds it: nothing where all is usual, else the places of both."""
+        step, tables = str(self.point.get("step") or "1"), str(self.point.get("tables") or TABLES[0])
+        if tables != TABLES[0] and self.network.architecture != "shrinkage":
+            raise SpecError(f"{self.point.name}: only a shrinkage network has tables to choose")
+        chosen = STEPS.index(step) + len(STEPS) * TABLES.index(tables)
+        return b"" if chosen == STEPS.index("1") else bytes([chosen])
+
+    def _coding(self, parameters: bytes) -> LatentCoding:
+        """The coding of files with such parameters, whatever this point's are."""
+        chosen = parameters[0] if parameters else STEPS.index("1")
+        if len(parameters) > 1 or chosen >= len(STEPS) * len(TABLES):
+            raise FormatError("the file is damaged: it names a quantisation step that there is not")
+        tables, step = divmod(chosen, len(STEPS))
+        return self.network.coding(Fraction(STEPS[step]), TABLES[tables])
+
+
+def _filled(images: Sequence[Pixels], count: int) -> list[Pixels]:
+    """As many images as a batch has, the first ones again if need be: algorithms may depend on the batch size."""
+    return [images[place] for place in _places(len(images), max(count, len(images)))]
+
+
+def _places(have: int, want: int) -> list[int]:
+    return [place % have for place in range(want)]
+
+
+def _device_name(device: str) -> str:
+    """As tables record it: "cuda" is its first device."""
+    return "cuda:0" if device == "cuda" else device
+
+
+def _size(file: WeightsFile) -> int:
+    try:
+        return file.path.stat().st_size
+    except OSError:
+        return 0

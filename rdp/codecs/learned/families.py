@@ -1,0 +1,176 @@
+"""The families of learned codecs: those whose weights the index knows, and networks from files of the user's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rdp.codecs.base import OperatingPoint
+from rdp.codecs.keys import Key, Value, spell
+from rdp.codecs.learned.codec import STEP_KEY, STEPS, TABLES, LearnedCodec
+from rdp.errors import SpecError, WeightsError
+from rdp.weights import WeightsEntry, WeightsFile, entries_used_by, resolve, search_folders, sha256_of
+
+SHA_DIGITS = 12
+OWN = "rdp"
+"""Name of the project's own set of weights, which is meant where a point names none."""
+
+_MEANINGS = {"weights": "whose weights", "quality": "rate: more is better"}
+
+
+class IndexedCodec(LearnedCodec):
+    """A family whose points are those that the index of weights names in `used_by`."""
+
+    extra: tuple[Key, ...] = ()
+    """Keys beside those that choose the weights."""
+
+    @classmethod
+    def schema(cls, definition: Any) -> tuple[Key, ...]:
+        """Keys with the values that there are weights for. Raises `SpecError` if there are none at all."""
+        offered = _offered(cls.family)
+        if not offered:
+            raise SpecError(
+                f"there are no weights for {cls.family!r} in the index of this rdp; a network from a file of your own "
+                "is checkpoint:path=FILE.safetensors"
+            )
+        names = list(dict.fromkeys(name for keys, _ in offered for name in keys))
+        return (*(_key(name, [keys[name] for keys, _ in offered if name in keys]) for name in names), *cls.extra)
+
+    @classmethod
+    def check(cls, values: Mapping[str, Value], where: str) -> None:
+        """Raise `SpecError` for a combination that there are no weights for."""
+        offered = _offered(cls.family)
+        if _find(offered, values) is None:
+            chosen = values.get("weights")
+            there = [keys["quality"] for keys, _ in offered if keys.get("weights") == chosen and "quality" in keys]
+            raise SpecError(f"{where}: no such weights; with weights={chosen} the quality is one of {', '.join(there)}")
+
+    def find_weights(self, point: OperatingPoint) -> WeightsFile:
+        entry = _find(_offered(self.family), dict(point.values))
+        if entry is None:
+            raise WeightsError(f"there are no weights for {point.name}")
+        return resolve(entry.name)
+
+
+class Factorized(IndexedCodec):
+    """Ballé et al. 2018: a learned density a channel."""
+
+    family = "factorized"
+    summary = "factorised-prior autoencoder (Ballé 2018)"
+    keys = ()
+    extra = (STEP_KEY,)
+
+
+class Hyperprior(IndexedCodec):
+    """Ballé et al. 2018, Minnen et al. 2018: scales, or means and scales, from a hyper-latent."""
+
+    family = "hyperprior"
+    summary = "scale and mean-scale hyperprior autoencoders (Ballé 2018, Minnen 2018)"
+    keys = ()
+
+
+class Shrinkage(IndexedCodec):
+    """The thesis, chapter 3: hard shrinkage, a normalised latent, one law."""
+
+    family = "shrinkage"
+    summary = "autoencoder with hard shrinkage and a normalised latent (thesis, chapter 3), and its GDN twin"
+    keys = ()
+    extra = (STEP_KEY, Key("tables", "choice", "law of the latent", default=TABLES[0], choices=TABLES))
+
+
+class HiFiC(Hyperprior):
+    """Mentzer et al. 2020: a generative decoder."""
+
+    family = "hific"
+    summary = "high-fidelity generative compression (Mentzer 2020)"
+    keys = ()
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """Where the files lie that the points of a spec name, by the first digits of their SHA-256."""
+
+    paths: Mapping[str, Path]
+
+
+class Checkpoint(LearnedCodec):
+    """A network from a file of weights: `checkpoint:path=model.safetensors`, in tables `checkpoint:sha=<12 digits>`."""
+
+    family = "checkpoint"
+    summary = "a network from a file of weights: path=FILE.safetensors, or sha= of one in a folder of RDP_WEIGHTS"
+    keys = (
+        Key("sha", "text", f"first {SHA_DIGITS} hex digits of the file's SHA-256; path=FILE finds them", required=True),
+        Key("step", "choice", f"{STEP_KEY.meaning}; 1 where it is left out", choices=STEPS),
+        Key(
+            "tables", "choice", f"law of a shrinkage network's latent; {TABLES[0]} where it is left out", choices=TABLES
+        ),
+    )
+
+    @classmethod
+    def resolve(cls, pairs: Mapping[str, str], spec: str) -> tuple[Mapping[str, str], Any]:
+        """`path=FILE` becomes `sha=...`, and where the file lies goes into the definition of the points."""
+        from rdp.codecs.spec import split_items
+
+        if "path" in pairs and "sha" in pairs:
+            raise SpecError(f"{spec!r}: give path or sha, not both")
+        paths: dict[str, Path] = {}
+        if "path" in pairs:
+            for text in split_items(pairs["path"], spec):
+                path = Path(text).expanduser()
+                if not path.is_file():
+                    raise SpecError(f"{spec!r}: there is no file {path}")
+                paths[sha256_of(path)[:SHA_DIGITS]] = path.absolute()
+            pairs = {"sha": "|".join(paths), **{name: text for name, text in pairs.items() if name != "path"}}
+        elif "sha" in pairs:
+            for text in split_items(pairs["sha"], spec):
+                paths[text] = _file_of(text, spec)
+        return pairs, Checkpoints(paths)
+
+    def find_weights(self, point: OperatingPoint) -> WeightsFile:
+        sha = str(point.get("sha"))
+        known = point.definition.paths if isinstance(point.definition, Checkpoints) else {}
+        path = known.get(sha) or _file_of(sha, point.name)
+        sha256 = sha256_of(path)
+        if not sha256.startswith(sha):
+            raise WeightsError(
+                f"{path} changed while it was in use: its SHA-256 began with {sha}, and begins {sha256[:12]}"
+            )
+        return WeightsFile(point.name, path, sha256)
+
+
+def _file_of(sha: str, where: str) -> Path:
+    """The file of weights with that hash in the folders of weights."""
+    if len(sha) != SHA_DIGITS or set(sha) - set("0123456789abcdef"):
+        raise SpecError(f"{where!r}: sha={sha} is not {SHA_DIGITS} hex digits; give path=FILE.safetensors")
+    for folder in search_folders():
+        for path in sorted(folder.glob("*.safetensors")):
+            if sha256_of(path).startswith(sha):
+                return path
+    looked = ", ".join(map(str, search_folders()))
+    raise WeightsError(
+        f"{where!r}: no *.safetensors with SHA-256 {sha}... lies in {looked}: give path=FILE.safetensors"
+    )
+
+
+def _offered(family: str) -> list[tuple[dict[str, str], WeightsEntry]]:
+    return entries_used_by(family)
+
+
+def _find(offered: list[tuple[dict[str, str], WeightsEntry]], values: Mapping[str, Value]) -> WeightsEntry | None:
+    for keys, entry in offered:
+        if all(name in values and spell(values[name]) == value for name, value in keys.items()):
+            return entry
+    return None
+
+
+def _key(name: str, values: list[str]) -> Key:
+    """A key that takes the values that stand in the index."""
+    meaning = _MEANINGS.get(name, "")
+    choices = tuple(dict.fromkeys(values))
+    if all(value.isdigit() for value in choices):
+        numbers = [int(value) for value in choices]
+        return Key(name, "integer", meaning, required=True, minimum=min(numbers), maximum=max(numbers))
+    default = OWN if OWN in choices else choices[0] if len(choices) == 1 else None
+    return Key(name, "choice", meaning, default=default, required=default is None, choices=choices)

@@ -1,0 +1,168 @@
+"""A network ready to code: weights loaded once a process, transforms made fast, codings made when they are needed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+from weakref import WeakValueDictionary
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from rdp.codecs.base import Resources
+from rdp.codecs.learned.coding import FactorizedCoding, LatentCoding
+from rdp.codecs.learned.hyper import CheckerboardCoding, HyperCoding, TwoSynthesesCoding
+from rdp.codecs.learned.memory import check_memory
+from rdp.codecs.learned.shrinkage import ShrinkageCoding
+from rdp.errors import WeightsError
+from rdp.models.base import CompressionModel
+from rdp.models.checkpoint import identity_of, load_model
+from rdp.models.conversion.compressai import load_compressai
+from rdp.models.fast import FastTransform, fast_transform
+from rdp.weights import WeightsFile, reverify
+
+Pixels = NDArray[np.uint8]
+
+LATENT_STRIDE = 16
+"""Pixels along a side for one position of the latent, in every architecture here."""
+
+CODINGS: dict[str, type[LatentCoding]] = {
+    "factorized": FactorizedCoding,
+    "scale_hyperprior": HyperCoding,
+    "hyperprior": HyperCoding,
+    "checkerboard": CheckerboardCoding,
+    "hific": TwoSynthesesCoding,
+    "shrinkage": ShrinkageCoding,
+}
+"""How the latents of an architecture are coded."""
+
+
+@dataclass(frozen=True)
+class LatentSize:
+    """Height and width of a picture in pixels, and of its latent in positions."""
+
+    height: int
+    width: int
+    rows: int
+    columns: int
+
+
+class Network:
+    """The transforms of one file of weights on one device, and the codings of its latents."""
+
+    def __init__(self, file: WeightsFile, resources: Resources) -> None:
+        """Raises `WeightsError` for a file that has changed, is damaged, or holds an architecture without a coding."""
+        model = load_weights(reverify(file))
+        if model.architecture not in CODINGS:
+            raise WeightsError(
+                f"{file.path} holds a {model.architecture!r} network, for whose latents there is no coding"
+            )
+        self.identity = identity_of(model)
+        self.architecture = model.architecture
+        self.stride = model.stride
+        self.resources = resources
+        self._model = model
+        self._codings: dict[tuple[Fraction, str], LatentCoding] = {}
+        self._analysis = fast_transform(model.analysis, device=resources.device, dtype=resources.dtype)  # type: ignore[arg-type]
+        self._synthesis = fast_transform(model.synthesis, device=resources.device, dtype=resources.dtype)  # type: ignore[arg-type]
+        model.analysis, model.synthesis = _Ready(self._analysis), _Ready(self._synthesis)
+
+    def size(self, height: int, width: int) -> LatentSize:
+        """The latent of a picture of `height` x `width` pixels, padded to whole strides."""
+        rows, columns = (math.ceil(side / self.stride) * self.stride // LATENT_STRIDE for side in (height, width))
+        return LatentSize(height, width, rows, columns)
+
+    def coding(self, step: Fraction, tables: str) -> LatentCoding:
+        """The coding at a quantisation step; made once. `tables` are for networks that leave a choice of laws."""
+        key = (step, tables)
+        if key not in self._codings:
+            self._codings[key] = self._make_coding(step, tables)
+        return self._codings[key]
+
+    def _make_coding(self, step: Fraction, tables: str) -> LatentCoding:
+        if self.architecture == "shrinkage":
+            return ShrinkageCoding(self._model, step, self.resources.device, tables)
+        return CODINGS[self.architecture](self._model, step, self.resources.device)
+
+    def analyse(self, images: Sequence[Pixels]) -> Tensor:
+        """Latents (N, M, rows, columns), float32, of images uint8 (H, W, 3) of one padded size.
+
+        Raises `CodecError` if there is not enough memory.
+        """
+        size = self.size(*images[0].shape[:2])
+        height, width = size.rows * LATENT_STRIDE, size.columns * LATENT_STRIDE
+        check_memory(self._analysis.peak_bytes(height, width, 3, len(images)), len(images), size, self.resources.device)
+        padded = np.stack([_pad(image, height, width) for image in images])
+        x = torch.from_numpy(padded).to(self.resources.device).permute(0, 3, 1, 2).float().div_(255)
+        with torch.inference_mode(), _settings(self.resources.device):
+            return self._model.analyse(x)
+
+    def synthesise(self, y_hat: Tensor, sizes: Sequence[LatentSize]) -> list[Pixels]:
+        """Pictures uint8 (H, W, 3) of their sizes from quantised latents (N, M, rows, columns).
+
+        Raises `CodecError` if there is not enough memory.
+        """
+        count, channels, rows, columns = y_hat.shape
+        needed = self._synthesis.peak_bytes(rows, columns, channels, count)
+        check_memory(needed, count, sizes[0], self.resources.device)
+        with torch.inference_mode(), _settings(self.resources.device):
+            x_hat = self._model.synthesise(y_hat.to(self.resources.device))
+            pictures = (
+                x_hat.mul(255).round_().clamp_(0, 255).nan_to_num_(0).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+            )
+        return [
+            np.ascontiguousarray(picture[: size.height, : size.width])
+            for picture, size in zip(pictures, sizes, strict=False)
+        ]
+
+
+_NETWORKS: WeakValueDictionary[tuple[str, Resources], Network] = WeakValueDictionary()
+"""Networks in use in this process: operating points that differ in their quantisation step share one."""
+
+
+def open_network(file: WeightsFile, resources: Resources) -> Network:
+    """The network of a file of weights, shared by all who hold it at the same time."""
+    key = (file.sha256, resources)
+    network = _NETWORKS.get(key)
+    if network is None:
+        network = _NETWORKS[key] = Network(file, resources)
+    return network
+
+
+def load_weights(path: Path) -> CompressionModel:
+    """The network in a file of rdp's own (safetensors) or in a published checkpoint of CompressAI (.pth.tar).
+
+    Raises `WeightsError` for anything else, and executes nothing.
+    """
+    if path.name.endswith((".pth.tar", ".pth", ".tar")):
+        return load_compressai(path).eval()
+    return load_model(path)
+
+
+class _Ready(nn.Module):
+    """A fast transform where the model has a module."""
+
+    def __init__(self, transform: FastTransform) -> None:
+        super().__init__()
+        self._transform = transform
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._transform(x)
+
+
+def _pad(image: Pixels, height: int, width: int) -> Pixels:
+    """Repeat the last row and column, so that the sides are as wanted."""
+    extra = ((0, height - image.shape[0]), (0, width - image.shape[1]), (0, 0))
+    return np.pad(image, extra, mode="edge") if any(after for _, after in extra) else image
+
+
+def _settings(device: str) -> Any:
+    """On a GPU: true float32 and algorithms that do not change from run to run; as before afterwards."""
+    on_gpu = torch.device(device).type == "cuda"
+    return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=on_gpu, allow_tf32=not on_gpu)

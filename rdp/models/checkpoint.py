@@ -1,0 +1,162 @@
+"""Weights on disk: safetensors whose header says which network they belong to, and of whose files they decode.
+
+The header's metadata holds `architecture` and `config` (what builds the network), `identity` (what its files carry),
+and notes of whoever wrote it (data, steps, numbers). Nothing in a file is ever executed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rdp.errors import SpecError, WeightsError
+from rdp.models.base import CompressionModel
+from rdp.models.registry import create_model
+
+FORMAT = "rdp-model"
+VERSION = "1"
+IDENTITY_BYTES = 6
+DECODER_PREFIX = "synthesis."
+"""Parameters of the decoder alone: they take no part in the identity, so that decoders can be exchanged."""
+
+_OWN = ("format", "version", "architecture", "config", "identity")
+
+
+@dataclass(frozen=True)
+class ModelHeader:
+    """What a file of weights says of itself: `config` are the constructor's arguments, `identity` 12 hex digits."""
+
+    path: Path
+    architecture: str
+    config: Mapping[str, Any]
+    identity: str
+    notes: Mapping[str, str]
+
+
+def identity_of(model: CompressionModel) -> bytes:
+    """6 bytes that change with anything that decides what a file of the network looks like or says.
+
+    SHA-256 over the architecture, its configuration, and all parameters but the decoder's.
+    """
+    digest = hashlib.sha256(json.dumps([model.architecture, model.config], sort_keys=True).encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        if not name.startswith(DECODER_PREFIX):
+            values = tensor.detach().cpu().contiguous()
+            digest.update(f"{name} {values.dtype} {tuple(values.shape)}".encode())
+            digest.update(values.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.digest()[:IDENTITY_BYTES]
+
+
+def save_model(path: str | Path, model: CompressionModel, notes: Mapping[str, str] | None = None) -> ModelHeader:
+    """Write a network's weights, whole or not at all; `notes` go into the header.
+
+    Raises `WeightsError` where the disk refuses, and for notes that use the header's own names.
+    """
+    from safetensors.torch import save
+
+    notes = dict(notes or {})
+    for name, value in notes.items():
+        if name in _OWN or not isinstance(value, str):
+            raise WeightsError(
+                f"a note called {name!r} cannot stand in a file of weights: notes are texts of other names"
+            )
+    path = Path(path)
+    config = json.dumps(model.config, sort_keys=True)
+    identity = identity_of(model).hex()
+    own = {"format": FORMAT, "version": VERSION, "architecture": model.architecture, "config": config}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    data = save(tensors, {**own, "identity": identity, **notes})
+    _replace(path, data)
+    return ModelHeader(path, model.architecture, json.loads(config), identity, notes)
+
+
+def read_header(path: str | Path) -> ModelHeader:
+    """What a file of weights says of itself; the weights are not read.
+
+    Raises `WeightsError` for a file that is missing, damaged, or none of rdp's.
+    """
+    path = Path(path)
+    metadata = _metadata(path)
+    if metadata.get("format") != FORMAT:
+        raise WeightsError(
+            f"{path} is a safetensors file, but not of a network of rdp: `rdp weights convert` makes one of "
+            "checkpoints that it knows"
+        )
+    if metadata.get("version") != VERSION:
+        raise WeightsError(f"{path} has version {metadata.get('version')!r}; this rdp reads {VERSION}: update rdp")
+    try:
+        config = json.loads(metadata["config"])
+        header = ModelHeader(
+            path, metadata["architecture"], config, metadata["identity"],
+            {name: value for name, value in metadata.items() if name not in _OWN},
+        )  # fmt: skip
+    except (KeyError, ValueError) as error:
+        raise WeightsError(f"{path} is damaged: its header lacks {error}") from error
+    if not isinstance(config, dict):
+        raise WeightsError(f"{path} is damaged: its configuration is no table")
+    return header
+
+
+def load_model(path: str | Path) -> CompressionModel:
+    """The network in a file of weights, in evaluation mode, on the CPU.
+
+    Raises `WeightsError` for a file that is missing, damaged, of another architecture than it says, or whose weights
+    are not all finite.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    header = read_header(path)
+    try:
+        model = create_model(header.architecture, **header.config)
+        tensors = load_file(header.path)
+        model.load_state_dict(tensors, strict=True)
+    except SpecError as error:
+        raise WeightsError(f"{path} cannot be used: {error}") from error
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"{path} cannot be read: {error}") from error
+    except RuntimeError as error:
+        lines = [line.strip() for line in str(error).splitlines()[1:4]]
+        raise WeightsError(f"{path} does not fit {header.architecture!r}: {' '.join(lines)}") from error
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise WeightsError(f"{path} is of no use: {name} holds numbers that are not finite")
+    return model.eval()
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    """The metadata in a safetensors header: 8 bytes of length, then JSON."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(8)
+            if start[:2] == b"PK" or start[:1] == b"\x80":
+                raise WeightsError(
+                    f"{path} is a PyTorch file (a pickle), which rdp does not load as it is: `rdp weights convert` "
+                    "makes safetensors of checkpoints that it knows, without executing anything"
+                )
+            length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
+            if not 2 <= length <= 100_000_000:
+                raise WeightsError(f"{path} is no safetensors file")
+            document = json.loads(file.read(length))
+    except OSError as error:
+        raise WeightsError(f"cannot read {path}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise WeightsError(f"{path} is no safetensors file, or a damaged one") from error
+    metadata = document.get("__metadata__", {}) if isinstance(document, dict) else {}
+    return metadata if isinstance(metadata, dict) else {}
+
+
+def _replace(path: Path, data: bytes) -> None:
+    from rdp.storage import replace_file
+
+    try:
+        replace_file(path, data)
+    except OSError as error:
+        raise WeightsError(f"cannot write {path}: {error.strerror or error}") from error

@@ -1,0 +1,1 @@
+"""State dicts of other projects, turned into networks of this one."""

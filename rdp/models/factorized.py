@@ -1,0 +1,92 @@
+"""The factorised-prior autoencoder, and the transforms that it shares with the hyperprior networks.
+
+Source: Ballé et al., "Variational image compression with a scale hyperprior", ICLR 2018 (its baseline), with the
+transforms of Ballé, Laparra and Simoncelli, "End-to-end optimized image compression", ICLR 2017.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from rdp.models.activations import create_activation
+from rdp.models.base import CompressionModel, ModelOutput
+from rdp.models.densities import FactorizedDensity
+from rdp.models.layers import conv, deconv
+from rdp.models.quantizers import Quantized, Quantizer, create_quantizer
+
+
+def analysis_transform(channels: int, latent_channels: int, activation: str) -> nn.Sequential:
+    """Four convolutions 5x5 with stride 2, an activation between them: (N, 3, H, W) to (N, M, H / 16, W / 16)."""
+    return nn.Sequential(
+        conv(3, channels),
+        create_activation(activation, channels),
+        conv(channels, channels),
+        create_activation(activation, channels),
+        conv(channels, channels),
+        create_activation(activation, channels),
+        conv(channels, latent_channels),
+    )
+
+
+def synthesis_transform(channels: int, latent_channels: int, activation: str) -> nn.Sequential:
+    """Four transposed convolutions 5x5 with stride 2, the inverse activation between them: (N, M, h, w) to
+    (N, 3, 16 h, 16 w)."""
+    return nn.Sequential(
+        deconv(latent_channels, channels),
+        create_activation(activation, channels, inverse=True),
+        deconv(channels, channels),
+        create_activation(activation, channels, inverse=True),
+        deconv(channels, channels),
+        create_activation(activation, channels, inverse=True),
+        deconv(channels, 3),
+    )
+
+
+def quantize_by_channel(quantizer: Quantizer, latent: Tensor, prior: FactorizedDensity, training: bool) -> Quantized:
+    """A latent under a factorised density, quantised about the medians of its channels, (N, C, h, w)."""
+    return quantizer(latent, prior.medians().reshape(1, -1, 1, 1), training=training)
+
+
+class FactorizedPrior(CompressionModel):
+    """The autoencoder whose latent has one learned density a channel.
+
+    `channels` (N) and `latent_channels` (M): the widths of the transforms and of the latent. `activation` and
+    `quantizer`: names of `rdp.models.activations` and `rdp.models.quantizers`.
+    """
+
+    architecture = "factorized"
+    stride = 16
+
+    def __init__(
+        self,
+        channels: int = 128,
+        latent_channels: int = 192,
+        activation: str = "gdn",
+        quantizer: str = "noise",
+    ) -> None:
+        super().__init__()
+        self.config = {
+            "channels": channels,
+            "latent_channels": latent_channels,
+            "activation": activation,
+            "quantizer": quantizer,
+        }
+        self.analysis = analysis_transform(channels, latent_channels, activation)
+        self.synthesis = synthesis_transform(channels, latent_channels, activation)
+        self.prior = FactorizedDensity(latent_channels)
+        self.quantizer = create_quantizer(quantizer)
+
+    def forward(self, x: Tensor) -> ModelOutput:
+        """Images (N, 3, H, W) in [0, 1] through the codec; see `CompressionModel.forward`."""
+        y = self.analyse(x)
+        quantized = quantize_by_channel(self.quantizer, y, self.prior, self.training)
+        return ModelOutput(
+            x_hat=self.synthesise(quantized.for_synthesis),
+            likelihoods={"y": self.prior.likelihood(quantized.for_likelihood)},
+            y=y,
+            y_hat=quantized.for_synthesis,
+        )
+
+    def auxiliary_loss(self) -> Tensor:
+        """How far the quantiles of the density are from where they belong."""
+        return self.prior.quantile_loss()
