@@ -55,6 +55,14 @@ CELL_COLUMNS: tuple[Column, ...] = (
     Column(
         "bpp_estimated", "real", "bit/pixel", "lower", "entropy estimate of a learned codec; never a file", "Est. rate"
     ),
+    Column(
+        "bpp_fixed_law",
+        "real",
+        "bit/pixel",
+        "lower",
+        "rate under the fixed unit Laplacian law; an estimate, never a file",
+        "Fixed-law rate",
+    ),
     _text("file_sha256", "SHA-256 of the encoded file; its name in objects/"),
     _text("pixels_sha256", "SHA-256 of the original: height and width as 4-byte big-endian integers, then RGB bytes"),
     _text("reconstruction_sha256", "the same of the decoded image"),
@@ -70,6 +78,9 @@ CELL_COLUMNS: tuple[Column, ...] = (
     _text("status", "ok or failed"),
     _text("message", "why the cell failed"),
 )
+
+ESTIMATE_COLUMNS = ("bpp_estimated", "bpp_fixed_law")
+"""Cell columns that a learned codec computes from its own file."""
 
 METRIC_COLUMNS: tuple[Column, ...] = (
     Column("mse", "real", "", "lower", "mean squared error over all pixels and channels, 0..255 scale", "MSE"),

@@ -19,9 +19,11 @@ ALLOWED: dict[str, set[str]] = {
     "images": {"errors"},
     "execution": {"errors"},
     "weights": {"errors", "columns", "images", "execution"},
+    "bitstream": {"errors", "columns", "images", "execution", "weights"},
+    "models": {"errors", "columns", "images", "execution", "weights"},
     "tables": {"errors", "columns", "images", "execution", "weights"},
     "metrics": {"errors", "columns", "images", "execution", "weights"},
-    "codecs": {"errors", "columns", "images", "execution", "weights"},
+    "codecs": {"errors", "columns", "images", "execution", "weights", "bitstream", "models"},
     "evaluation": {"errors", "columns", "images", "execution", "weights", "tables", "metrics", "codecs"},
     "analysis": {"errors", "columns", "images", "execution", "weights", "tables"},
     "selection": {"errors", "columns", "images", "execution", "weights", "tables", "analysis"},
@@ -39,7 +41,7 @@ ALLOWED: dict[str, set[str]] = {
         "selection",
     },
 }
-for _package in ("tables", "codecs"):
+for _package in ("tables", "codecs", "models"):
     ALLOWED[_package].add("storage")
 ALLOWED["cli"] = {*ALLOWED, "cli"}
 TOP = {"__init__", "__main__"}
@@ -105,6 +107,8 @@ HEAVY = {
     "piq",
     "skimage",
     "av",
+    "constriction",
+    "safetensors",
 }
 
 

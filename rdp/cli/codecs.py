@@ -52,6 +52,6 @@ def _describe(name: str) -> dict[str, Any]:
             "required": key.required,
             "meaning": key.meaning,
         }
-        for key in family.keys
+        for key in family.schema(None)
     ]
     return {"family": name, "summary": family.summary, "keys": keys}

@@ -25,7 +25,15 @@ def evaluate_command(
     ] = None,
     dataset: Annotated[str | None, typer.Option(help="Name of the data set; default: the folder's name.")] = None,
     jobs: Annotated[int | None, typer.Option("--jobs", "-j", help="Worker processes; default: all cores.")] = None,
-    device: Annotated[str, typer.Option(help="Where metrics run: cpu, cuda, cuda:1.")] = "cpu",
+    device: Annotated[
+        str, typer.Option(help="Where metrics and learned codecs run: cpu, cuda, cuda:1, or GPUs cuda:0,cuda:1.")
+    ] = "cpu",
+    dtype: Annotated[
+        str, typer.Option(help="What networks of learned codecs compute in: float32, bfloat16, float16 (GPU).")
+    ] = "float32",
+    workers: Annotated[
+        str, typer.Option(help="auto, pool (single-threaded processes) or batched (one process a device, batches).")
+    ] = "auto",
     keep: Annotated[
         str, typer.Option(help="What stays: files, reconstructions, files,reconstructions, none.")
     ] = "files",
@@ -60,6 +68,8 @@ def evaluate_command(
             dataset=dataset,
             jobs=jobs,
             device=device,
+            dtype=dtype,
+            workers=workers,
             keep=keep,
             codec_files=codec_file or [],
             exif="apply" if apply_exif else "ignore",

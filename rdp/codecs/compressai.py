@@ -47,7 +47,12 @@ class CompressAI(WorkerCodec):
     keys = (
         Key("model", "choice", "the package's name of the model", required=True, choices=MODELS),
         Key("quality", "integer", "of the published weights; cheng2020 has 1..6", minimum=1, maximum=8),
-        Key("metric", "choice", "that the published weights were trained for; mse if not said", choices=("mse", "ms-ssim")),
+        Key(
+            "metric",
+            "choice",
+            "that the published weights were trained for; mse if not said",
+            choices=("mse", "ms-ssim"),
+        ),
         Key("sha", "text", f"a checkpoint of your own, by {SHA_DIGITS} digits of its SHA-256; path=FILE finds them"),
     )
 

@@ -130,7 +130,9 @@ def _published(source: Path) -> str:
 
 def _check_target(source: Path, out: Path, force: bool) -> None:
     if out.suffix != ".safetensors":
-        raise WeightsError(f"cannot write {out}: converted weights are .safetensors files, such as {out.stem}.safetensors")
+        raise WeightsError(
+            f"cannot write {out}: converted weights are .safetensors files, such as {out.stem}.safetensors"
+        )
     if not out.parent.is_dir():
         raise WeightsError(f"cannot write {out}: there is no folder {out.parent}; make it first")
     if out.exists() and not out.is_file():

@@ -38,7 +38,9 @@ class External(Codec):
         if not isinstance(point.definition, ExternalTool):
             raise SpecError(f"{point.name}: give the file that describes the tool, --codec-file FILE.toml")
         self.tool = point.definition
-        self._files = {"here": str(self.tool.here)} | {file.name: _find_file(self.tool, file) for file in self.tool.files}
+        self._files = {"here": str(self.tool.here)} | {
+            file.name: _find_file(self.tool, file) for file in self.tool.files
+        }
         self._values = {name: _argument(value) for name, value in point.values} | self._files
         self._programs = {side: self._find_program(side) for side in ("encode", "decode")}
         self._version: str | None = None

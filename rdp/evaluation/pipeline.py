@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from rdp.errors import RdpError
-from rdp.evaluation.plan import ImagePlan
-from rdp.evaluation.stream import TaskStream
-from rdp.evaluation.tasks import CellResult, ImageTask, Seconds, TaskResult, WorkerSettings
-from rdp.evaluation.worker import work_on
+from rdp.evaluation.stream import Stream
+from rdp.evaluation.tasks import BatchResult, CellResult, ImageTask, Seconds, TaskResult, WorkerSettings
 from rdp.execution import Outcome, Progress, WorkerPool
 from rdp.tables import FAILED, RunWriter
 
 _HOPELESS = 8
 """So many worker deaths before the first result: it is not a codec, it is the installation."""
+
+Task = TypeVar("Task")
+Result = TypeVar("Result", TaskResult, BatchResult)
 
 
 @dataclass
@@ -45,39 +46,44 @@ class Tally:
                 self.messages[message] = self.messages.get(message, 0) + 1
 
 
-def run_plan(
-    plans: Sequence[ImagePlan], settings: WorkerSettings, pool: WorkerPool, writer: RunWriter, progress: Progress
-) -> Tally:
-    """Do all that is missing. Raises what ends a run: a folder that cannot be written, an image that changed."""
-    tally = Tally()
-    stream = TaskStream(plans, pool.jobs)
+def run_stream(
+    stream: Stream[Task, Result],
+    work: Callable[[Task], Result],
+    settings: WorkerSettings,
+    pool: WorkerPool,
+    writer: RunWriter,
+    progress: Progress,
+    tally: Tally,
+) -> None:
+    """Do all tasks of a stream, adding to the tally.
+
+    Raises what ends a run: a folder that cannot be written, an image that changed.
+    """
     begin = time.monotonic()
-    progress.start("evaluating", sum(len(plan.cells) for plan in plans), "cell")
-    for outcome in pool.run(work_on, stream.draw):
+    for outcome in pool.run(work, stream.draw):
         for cell in _results(outcome, stream, settings, tally):
             writer.add(cell.row, cell.scores, cell.replaces)
             tally.count(cell)
             progress.advance()
-    progress.finish()
-    tally.wall_s = time.monotonic() - begin
-    return tally
+    tally.wall_s += time.monotonic() - begin
 
 
 def _results(
-    outcome: Outcome[ImageTask, TaskResult], stream: TaskStream, settings: WorkerSettings, tally: Tally
+    outcome: Outcome[Task, Result], stream: Stream[Task, Result], settings: WorkerSettings, tally: Tally
 ) -> Sequence[CellResult]:
     if outcome.error is not None:
         raise outcome.error
     if outcome.result is not None:
-        stream.put_back(outcome.task, len(outcome.result.cells))
+        stream.put_back(outcome.task, outcome.result)
         tally.seconds.add(outcome.result.seconds)
         return outcome.result.cells
     death = outcome.death or "the worker process died"
-    if stream.split(outcome.task):
+    suspect = stream.suspect(outcome.task)
+    if suspect is None:
         return ()
     if tally.encoded + tally.scored == 0 and tally.failed >= _HOPELESS:
         raise RdpError(f"worker processes die before any result ({death}): check the installation with one image")
-    return [_dead_cell(outcome.task, settings, death)]
+    return [_dead_cell(suspect, settings, death)]
 
 
 def _dead_cell(task: ImageTask, settings: WorkerSettings, death: str) -> CellResult:

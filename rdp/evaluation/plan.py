@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from rdp.codecs import OperatingPoint
 from rdp.errors import MetricError, RunFolderError, SpecError, suggest
 from rdp.evaluation.inspection import Inspected
-from rdp.evaluation.tasks import CellWork, KnownRow
+from rdp.evaluation.tasks import CellWork, KeptFile, KnownRow
 from rdp.metrics import MetricPlan
 from rdp.tables import OK, CellTable
 
@@ -26,6 +26,10 @@ _COLUMNS = (
     "reconstruction_sha256",
     "encoder_id",
     "decoder_id",
+    "codec_version",
+    "encode_s",
+    "encode_device",
+    "contended",
     "status",
 )
 
@@ -47,10 +51,11 @@ class Wanted:
 
 @dataclass(frozen=True)
 class ImagePlan:
-    """The missing cells of one image."""
+    """Missing cells of one image, of points of one group (see `ImageTask.group`)."""
 
     item: Inspected
     cells: tuple[CellWork, ...]
+    group: int = 0
 
 
 class ExistingRows:
@@ -108,19 +113,43 @@ def plan_images(items: Sequence[Inspected], wanted: Wanted, existing: ExistingRo
 
 def _missing(item: Inspected, wanted: Wanted, rows: Mapping[str, Mapping[str, Any]], run: str) -> Iterator[CellWork]:
     names = tuple(metric.name for metric in wanted.metrics)
+    kept = _kept_files(rows, wanted.redo)
     for point in wanted.points:
         row = rows.get(point.name)
         encoder = wanted.encoder_ids[point.name]
         if row is None:
-            yield CellWork(point, encoder, names)
+            yield CellWork(point, encoder, names, kept=kept.get(encoder))
         elif point.name in wanted.redo or (row["status"] != OK and wanted.retry_failed):
             everything = tuple(dict.fromkeys([*names, *row["scored"]]))
-            yield CellWork(point, encoder, everything, replaces=True)
+            file = None if point.name in wanted.redo else kept.get(encoder)
+            yield CellWork(point, encoder, everything, replaces=True, kept=file)
         elif row["status"] == OK:
             _check_codec(item, point, row, wanted, run)
             lacking = tuple(name for name in names if name not in row["scored"])
             if lacking:
                 yield CellWork(point, encoder, lacking, KnownRow(row["file_sha256"], row["reconstruction_sha256"]))
+
+
+def _kept_files(rows: Mapping[str, Mapping[str, Any]], redo: frozenset[str]) -> dict[str, KeptFile]:
+    """By encoder, the file that a row of this image names; not of rows that are to be made anew."""
+    return {
+        row["encoder_id"]: KeptFile(
+            row["file_sha256"], row["encode_s"], row["encode_device"], row["codec_version"], bool(row["contended"])
+        )
+        for point, row in rows.items()
+        if row["status"] == OK and point not in redo and row["file_sha256"]
+    }
+
+
+def by_group(plans: Sequence[ImagePlan], groups: Mapping[str, int]) -> list[ImagePlan]:
+    """The plans cut by the groups of their points: all images of one group, then all of the next."""
+    cut: list[ImagePlan] = []
+    for group in sorted(set(groups.values())):
+        for plan in plans:
+            cells = tuple(cell for cell in plan.cells if groups.get(cell.point.name) == group)
+            if cells:
+                cut.append(replace(plan, cells=cells, group=group))
+    return cut
 
 
 def _check_sizes(item: Inspected, metrics: Sequence[MetricPlan]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rdp.codecs import OperatingPoint
+from rdp.codecs import OperatingPoint, Resources
 from rdp.images import ImageFile
 from rdp.images.read import Exif
 from rdp.metrics import MetricPlan
@@ -19,7 +19,8 @@ class WorkerSettings:
     """What every worker of a run is started with.
 
     `metrics` are those asked for, and any others that the run holds already: when a row must be made anew, all its
-    scores must be. `missing` names metrics of the run that cannot be computed here, and why.
+    scores must be. `missing` names metrics of the run that cannot be computed here, and why. `device` and `dtype` are
+    those of this worker; `contended` says that other workers run beside it.
     """
 
     metrics: tuple[MetricPlan, ...]
@@ -30,8 +31,14 @@ class WorkerSettings:
     keep_reconstructions: bool
     exif: Exif
     device: str
+    dtype: str
     contended: bool
     session: int
+
+    @property
+    def resources(self) -> Resources:
+        """What codecs are made with."""
+        return Resources(self.device, self.dtype)
 
 
 @dataclass(frozen=True)
@@ -43,8 +50,22 @@ class KnownRow:
 
 
 @dataclass(frozen=True)
+class KeptFile:
+    """The file of another row of the same image and encoder, which need not be encoded again if the run has kept it.
+
+    The other fields are what that row says of how the file was made.
+    """
+
+    sha256: str
+    encode_s: float
+    encode_device: str
+    codec_version: str
+    contended: bool
+
+
+@dataclass(frozen=True)
 class CellWork:
-    """One cell to work on: encode it, or, where `known` is given, only score it.
+    """One cell to work on: encode it, or, where `known` is given, only score it; `kept` may spare the encoding.
 
     `encoder_id` says whose file it is: cells of one image that share it are done in one task, so that the file is made
     once. `metrics` are the names of those to compute; `replaces` says that the run has a row of this key.
@@ -55,17 +76,23 @@ class CellWork:
     metrics: tuple[str, ...]
     known: KnownRow | None = None
     replaces: bool = False
+    kept: KeptFile | None = None
 
 
 @dataclass(frozen=True)
 class ImageTask:
-    """Some cells of one image, done by one worker in one go."""
+    """Some cells of one image, done by one worker in one go.
+
+    `group` numbers a set of points whose codecs fit into a worker's memory together; a worker that gets a task of
+    another group forgets the weights of the last.
+    """
 
     image: ImageFile
     width: int
     height: int
     pixels_sha256: str
     cells: tuple[CellWork, ...]
+    group: int = 0
 
     def key(self, work: CellWork) -> dict[str, str]:
         """The key of a cell's row."""
@@ -83,6 +110,17 @@ class ImageTask:
             "status": OK,
             "message": None,
         }
+
+
+@dataclass(frozen=True)
+class BatchTask:
+    """Some cells of several images, all of one group, for a worker that codes in batches.
+
+    `order` names the points of the group; the cells of every image stand in that order.
+    """
+
+    images: tuple[ImageTask, ...]
+    order: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -124,4 +162,16 @@ class TaskResult:
     """The first cells of a task, as many as there was time for (one at least), and the time they took."""
 
     cells: tuple[CellResult, ...]
+    seconds: Seconds = field(default_factory=Seconds)
+
+
+@dataclass(frozen=True)
+class BatchResult:
+    """The cells of a batch task that there was time for; `done` counts them image by image, from the first on.
+
+    The seconds of stages that overlap add up to more than `total`.
+    """
+
+    cells: tuple[CellResult, ...]
+    done: tuple[int, ...]
     seconds: Seconds = field(default_factory=Seconds)

@@ -6,18 +6,23 @@ import os
 import platform
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from rdp import __version__
-from rdp.codecs import OperatingPoint, create_codec, load_tools, parse_points
-from rdp.errors import SpecError, WeightsError, suggest
+from rdp.codecs import OperatingPoint, Resources, load_tools, parse_points
+from rdp.errors import SpecError, WeightsError
+from rdp.evaluation.batched import work_on_batch
+from rdp.evaluation.facts import CodecFacts, group_points, look_at_codecs, weights_room
 from rdp.evaluation.inspection import inspect_images
-from rdp.evaluation.pipeline import Tally, run_plan
-from rdp.evaluation.plan import ExistingRows, Wanted, match_points, plan_images
+from rdp.evaluation.options import check_exif, check_jobs, check_keep, check_resources, check_workers, listed
+from rdp.evaluation.pipeline import Tally, run_stream
+from rdp.evaluation.plan import ExistingRows, Wanted, by_group, match_points, plan_images
+from rdp.evaluation.stream import BatchStream, TaskStream
 from rdp.evaluation.tasks import WorkerSettings
-from rdp.evaluation.worker import start_worker
+from rdp.evaluation.worker import start_worker, work_on
 from rdp.execution import Progress, Silent, WorkerPool
 from rdp.images import list_images
 from rdp.images.files import PathLike
@@ -26,7 +31,6 @@ from rdp.metrics import MetricPlan, plan_metrics
 from rdp.tables import Run, RunWriter, ScoreSet
 
 PROTOCOL_VERSION = 1
-KEEP = ("files", "reconstructions", "none")
 _PACKAGES = ("numpy", "pillow", "torch", "torchvision", "lpips", "pyarrow")
 
 
@@ -39,6 +43,8 @@ def evaluate(
     dataset: str | None = None,
     jobs: int | None = None,
     device: str = "cpu",
+    dtype: str = "float32",
+    workers: str = "auto",
     keep: str | Iterable[str] = ("files",),
     codec_files: Iterable[PathLike] = (),
     exif: Exif = "ignore",
@@ -58,7 +64,11 @@ def evaluate(
         out: the run folder; made if it does not exist.
         dataset: name of the data set in the rows; the folder's name by default.
         jobs: worker processes; the number of CPU cores by default. With more than one, times are marked contended.
-        device: where metrics (and later learned codecs) run: "cpu", "cuda", "cuda:1".
+        device: where metrics and learned codecs run: "cpu", "cuda", "cuda:1", or several GPUs, "cuda:0,cuda:1".
+        dtype: what the networks of learned codecs compute in: "float32", "bfloat16", or on a GPU "float16". It changes
+            pictures (and, with the encoder's, files), so codecs count as others in another dtype.
+        workers: "auto" codes on a GPU in batches, by one process a GPU whose stages overlap in threads, and everything
+            else in a pool of `jobs` single-threaded processes; "pool" and "batched" make it one of the two for all.
         keep: "files" (encoded, the default), "reconstructions" (PNG), both, or "none".
         codec_files: TOML files that describe external tools; see `rdp.codecs.tools`.
         exif: "ignore" (the protocol's default) or "apply" the orientation.
@@ -74,20 +84,15 @@ def evaluate(
     """
     report = progress or Silent()
     points = parse_points(codecs, load_tools(map(Path, codec_files)))
-    codecs_made = {point.name: create_codec(point) for point in points}
-    for codec in codecs_made.values():
-        codec.require_encoder()
-    encoder_ids = {name: codec.encoder_id for name, codec in codecs_made.items()}
-    decoder_ids = {name: codec.decoder_id for name, codec in codecs_made.items()}
-    versions = {name: codec.version for name, codec in codecs_made.items()}
-    del codecs_made
-    plans = plan_metrics(_listed(metrics))
-    _check_device(device)
-    kept = _check_keep(keep)
-    count = _check_jobs(jobs)
+    resources = check_resources(device, dtype)
+    kind = check_workers(workers)
+    facts = look_at_codecs(points, resources[0])
+    plans = plan_metrics(listed(metrics))
+    kept = check_keep(keep)
+    count = check_jobs(jobs)
     files = list_images(images, dataset)
     redone = match_points(list(redo), points)
-    protocol = {"version": PROTOCOL_VERSION, "exif": _check_exif(exif), "icc": "ignore", "alpha": "refuse"}
+    protocol = {"version": PROTOCOL_VERSION, "exif": check_exif(exif), "icc": "ignore", "alpha": "refuse"}
     with RunWriter(out, protocol) as writer:
         for plan in plans:
             writer.add_metric(ScoreSet(plan.name, plan.fingerprint, plan.columns, plan.identity))
@@ -100,75 +105,64 @@ def evaluate(
             "images": len(files),
             "jobs": count,
             "device": device,
+            "dtype": dtype,
+            "workers": kind,
             "keep": sorted(kept),
         }
         settings = WorkerSettings(
             everything, missing, columns, writer.path.absolute(), "files" in kept, "reconstructions" in kept,
-            exif, device, count > 1, writer.next_session,
+            exif, resources[0].device, dtype, count > 1, writer.next_session,
         )  # fmt: skip
-        with WorkerPool(count, start_worker, (settings,)) as pool:
+        tally = Tally()
+        with WorkerPool.of_shares(start_worker, _shares(settings, resources, count)) as pool:
             inspected = inspect_images(files, pool, exif, writer.path, report)
             existing = ExistingRows(run.table(), {scores.metric: scores.columns for scores in run.score_sets()})
-            _note_versions(existing, versions, report)
-            ordered = _by_encoder(points, encoder_ids)
+            _note_versions(existing, {name: fact.version for name, fact in facts.items()}, report)
+            ordered = _by_encoder(points, facts)
+            encoder_ids = {name: fact.encoder_id for name, fact in facts.items()}
+            decoder_ids = {name: fact.decoder_id for name, fact in facts.items()}
             wanted = Wanted(ordered, encoder_ids, decoder_ids, tuple(plans), redone, retry_failed)
             missing_cells = plan_images(inspected, wanted, existing, str(writer.path))
             del existing
             writer.begin_session({**_environment(), "options": options})
-            tally = run_plan(missing_cells, settings, pool, writer, report)
+            report.start("evaluating", sum(len(plan.cells) for plan in missing_cells), "cell")
+            together = [
+                point for point in ordered if kind == "batched" or (kind == "auto" and facts[point.name].on_gpu)
+            ]
+            alone = [point for point in ordered if point not in together]
+            single = by_group(missing_cells, group_points(alone, facts, weights_room(resources[0], count)))
+            run_stream(TaskStream(single, pool.jobs), work_on, settings, pool, writer, report, tally)
+        # The pool is gone by now, and with it the memory that its metrics held on a GPU.
+        batched = by_group(missing_cells, group_points(together, facts, weights_room(resources[0], len(resources))))
+        if batched:
+            settings = replace(settings, contended=len(resources) > 1)
+            stream = BatchStream(batched, len(resources), [point.name for point in ordered])
+            with WorkerPool.of_shares(start_worker, _shares(settings, resources, len(resources))) as pool:
+                run_stream(stream, work_on_batch, settings, pool, writer, report, tally)
+        report.finish()
         writer.flush()
         writer.end_session(_summary(tally))
     _warn(tally, writer.path)
     return Run(writer.path)
 
 
-def _by_encoder(points: Sequence[OperatingPoint], ids: Mapping[str, str]) -> tuple[OperatingPoint, ...]:
+def _shares(
+    settings: WorkerSettings, resources: Sequence[Resources], count: int
+) -> list[tuple[int, tuple[WorkerSettings]]]:
+    """`count` workers spread over the devices, each with the settings of its own."""
+    shares = []
+    for place, own in enumerate(resources):
+        workers = count // len(resources) + (place < count % len(resources))
+        if workers:
+            shares.append((workers, (replace(settings, device=own.device),)))
+    return shares
+
+
+def _by_encoder(points: Sequence[OperatingPoint], facts: Mapping[str, CodecFacts]) -> tuple[OperatingPoint, ...]:
     """Points that share an encoder side by side, otherwise in the order given."""
+    ids = {name: fact.encoder_id for name, fact in facts.items()}
     order = {encoder: place for place, encoder in reversed(list(enumerate(ids[point.name] for point in points)))}
     return tuple(sorted(points, key=lambda point: order[ids[point.name]]))
-
-
-def _listed(names: str | Iterable[str]) -> list[str]:
-    if isinstance(names, str):
-        names = names.split(",")
-    listed = [name.strip() if isinstance(name, str) else name for name in names]
-    if not all(isinstance(name, str) for name in listed):
-        raise SpecError(f"metrics are given by name, not as {listed!r}")
-    if "" in listed:
-        raise SpecError("a metric's name is empty: write for example --metric mse,psnr")
-    return listed
-
-
-def _check_keep(keep: str | Iterable[str]) -> set[str]:
-    names = {name.strip() for name in (keep.split(",") if isinstance(keep, str) else keep)}
-    for name in sorted(names):
-        if name not in KEEP:
-            raise SpecError(f"cannot keep {name!r}: it takes {', '.join(KEEP)}.{suggest(name, KEEP)}")
-    if "none" in names and len(names) > 1:
-        raise SpecError("keep 'none' goes with nothing else")
-    return names - {"none"}
-
-
-def _check_jobs(jobs: int | None) -> int:
-    if jobs is None:
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if not isinstance(jobs, int) or jobs < 1:
-        raise SpecError(f"jobs={jobs!r} is not allowed: it takes a whole number, 1 or more")
-    return jobs
-
-
-def _check_device(device: str) -> None:
-    """Raise for a device that is not there, before anything else is done; torch is loaded for a GPU only."""
-    if device != "cpu":
-        from rdp.metrics.tensors import torch_device
-
-        torch_device(device)
-
-
-def _check_exif(exif: str) -> str:
-    if exif not in ("ignore", "apply"):
-        raise SpecError(f"exif={exif!r} is not allowed: it takes 'ignore' or 'apply'")
-    return exif
 
 
 def _all_metrics(

@@ -49,7 +49,7 @@ def gaussian_pmf(scale: float, step: float = 1.0, tail: float = TAIL) -> tuple[F
     ratio = step / scale
     # The normal law leaves at most exp(-t**2 / 2) outside -t to t.
     farthest = math.sqrt(2.0 * float(portable.log(1.0 / _checked_tail(tail))))
-    count = int(min(farthest / ratio, MAX_BINS // 2 - 1)) + 2
+    count = int(min(farthest * scale / step, MAX_BINS // 2 - 2)) + 2
     beyond = portable.normal_cdf(-(np.arange(count) + 0.5) * ratio)
     return _symmetric(1.0 - 2.0 * beyond[0], beyond[:-1] - beyond[1:], 2.0 * beyond, tail)
 
@@ -61,7 +61,7 @@ def laplace_pmf(step: float, tail: float = TAIL) -> tuple[Floats, int]:
     """
     _require_positive(step=step)
     rate = step * _SQRT_2  # F(-x) = exp(-sqrt(2) x) / 2
-    count = int(min(float(portable.log(1.0 / _checked_tail(tail))) / rate, MAX_BINS // 2 - 1)) + 2
+    count = int(min(float(portable.log(1.0 / _checked_tail(tail))) / rate, MAX_BINS // 2 - 2)) + 2
     beyond = portable.exp(-(np.arange(count) + 0.5) * rate)
     one_bin = -float(portable.expm1(-rate))
     return _symmetric(-float(portable.expm1(-0.5 * rate)), 0.5 * beyond[:-1] * one_bin, beyond, tail)

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from rdp.weights.index import WeightsEntry, find_entry, load_index, pretrained_folder
+from rdp.weights.index import (
+    WeightsEntry,
+    entries_used_by,
+    find_entries,
+    find_entry,
+    group_sets,
+    load_index,
+    pretrained_folder,
+    span,
+)
 from rdp.weights.local import (
     WeightsFile,
     cache_folder,
@@ -22,7 +31,10 @@ __all__ = [
     "WeightsFile",
     "WeightsStatus",
     "cache_folder",
+    "entries_used_by",
+    "find_entries",
     "find_entry",
+    "group_sets",
     "list_weights",
     "load_index",
     "locate",
@@ -34,6 +46,7 @@ __all__ = [
     "search_folders",
     "sha256_of",
     "size_problem",
+    "span",
     "verify",
     "verify_weights",
 ]

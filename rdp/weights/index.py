@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
+import string
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,9 @@ INDEX_VERSION = 1
 
 _TEXT_KEYS = ("filename", "url", "sha256", "sha256_prefix", "licence", "description")
 _REQUIRED_KEYS = ("filename", "licence", "description")
+_SET_KEYS = ("files", "url", "licence", "description", "used_by")
 _HEX = re.compile(r"[0-9a-f]{8,64}")
+_DIGITS_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.[a-z.]+")
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,8 @@ class WeightsEntry:
     """One file of the index.
 
     `sha256` is the whole hash, or empty where only `sha256_prefix` (at least 8 digits) is known; `size` is in bytes and
-    None where it is not known; `url` is empty for a file that cannot be fetched; `used_by` names metrics and codecs.
+    None where it is not known; `url` is empty for a file that cannot be fetched; `used_by` names metrics and operating
+    points; `set` is the name of the set that the file belongs to, empty for a file on its own.
     """
 
     name: str
@@ -36,6 +41,7 @@ class WeightsEntry:
     licence: str
     description: str
     used_by: tuple[str, ...]
+    set: str = ""
 
     @property
     def expected(self) -> str:
@@ -75,15 +81,116 @@ def load_index(path: Path | None = None) -> dict[str, WeightsEntry]:
     version = document.pop("version", None)
     if version != INDEX_VERSION:
         raise WeightsError(f"the index of weights {path} has version {version!r}; this rdp reads {INDEX_VERSION}")
-    return {name: _entry(path, name, fields) for name, fields in document.items()}
+    index: dict[str, WeightsEntry] = {}
+    for name, fields in document.items():
+        for entry in _set(path, name, fields) if _is_set(fields) else [_entry(path, name, fields)]:
+            if entry.name in index:
+                raise WeightsError(f"{path}, [{name}]: there is an entry {entry.name!r} already; rename one of them")
+            index[entry.name] = entry
+    return index
 
 
 def find_entry(index: Mapping[str, WeightsEntry], name: str) -> WeightsEntry:
-    """The entry of that name; an unknown name is a `WeightsError` with suggestions."""
+    """The entry of that name; an unknown name, or that of a set, is a `WeightsError` with suggestions."""
+    entries = find_entries(index, name)
     if name not in index:
-        known = tuple(index)
-        raise WeightsError(f"no weights are called {name!r}.{suggest(name, known)} The index has: {', '.join(known)}")
-    return index[name]
+        raise WeightsError(f"{name!r} is a set of weights; name one of its files: {join_names(entries)}")
+    return entries[0]
+
+
+def find_entries(index: Mapping[str, WeightsEntry], name: str) -> list[WeightsEntry]:
+    """The entry of that name, or all of the set of that name; an unknown name is a `WeightsError` with suggestions."""
+    if name in index:
+        return [index[name]]
+    entries = [entry for entry in index.values() if entry.set == name]
+    if not entries:
+        known = (*index, *{entry.set: None for entry in index.values() if entry.set})
+        raise WeightsError(
+            f"no weights are called {name!r}.{suggest(name, known)} The index has: {join_names(index.values())}"
+        )
+    return entries
+
+
+def group_sets(entries: Iterable[WeightsEntry]) -> list[list[WeightsEntry]]:
+    """The entries in their order, those of a set together, those on their own in lists of one."""
+    groups: dict[str, list[WeightsEntry]] = {}
+    for entry in entries:
+        groups.setdefault(f"set {entry.set}" if entry.set else f"entry {entry.name}", []).append(entry)
+    return list(groups.values())
+
+
+def join_names(entries: Iterable[WeightsEntry]) -> str:
+    """Names for a message, those of a set as one: `alexnet, mbt2018-mean-mse-1..8`."""
+    return ", ".join(span([entry.name for entry in group]) for group in group_sets(entries))
+
+
+def span(texts: Sequence[str]) -> str:
+    """Texts that differ in a number, as one with a range: `a=1,b` to `a=8,b` is `a=1..8,b`; one text is itself."""
+    first, last = texts[0], texts[-1]
+    if first == last:
+        return first
+    head = os.path.commonprefix([first, last]).rstrip(string.digits)
+    rest, end = first[len(head) :], last[len(head) :]
+    tail = os.path.commonprefix([rest[::-1], end[::-1]])[::-1].lstrip(string.digits)
+    return f"{head}{rest.removesuffix(tail)}..{end.removesuffix(tail)}{tail}"
+
+
+def entries_used_by(family: str, path: Path | None = None) -> list[tuple[dict[str, str], WeightsEntry]]:
+    """The combinations of a codec family's keys that the index has weights for, in its order, each with its entry.
+
+    They come from `used_by`: `factorized:weights=a,quality=1` gives {"weights": "a", "quality": "1"} for the family
+    `factorized`. Whether the file is on this machine is another question: see `locate` and `resolve`. Raises
+    `WeightsError` as `load_index` does, which `path` is handed on to.
+    """
+    found = []
+    for entry in load_index(path).values():
+        for user in entry.used_by:
+            name, colon, keys = user.partition(":")
+            if colon and name == family:
+                found.append((_keys(user, keys), entry))
+    return found
+
+
+def _keys(user: str, text: str) -> dict[str, str]:
+    pairs = [part.partition("=") for part in text.split(",")]
+    if not all(key and equals and value for key, equals, value in pairs):
+        raise WeightsError(
+            f"the index of weights has used_by {user!r}, which is not written family:key=value,key=value"
+        )
+    return {key: value for key, _, value in pairs}
+
+
+def _is_set(fields: Any) -> bool:
+    return isinstance(fields, dict) and "files" in fields
+
+
+def _set(path: Path, name: str, fields: dict[str, Any]) -> list[WeightsEntry]:
+    """The entries of a set: what is written once for all of its files, with the number of each filled in."""
+    where = f"{path}, [{name}]"
+    for key in fields:
+        if key not in _SET_KEYS:
+            raise WeightsError(f"{where}: unknown key {key!r} of a set.{suggest(key, _SET_KEYS)}")
+    files = fields["files"]
+    if not isinstance(files, list) or not files or not all(isinstance(file, str) for file in files):
+        raise WeightsError(f"{where}: files must be a list of file names, not {files!r}")
+    entries = []
+    for number, file in enumerate(files, start=1):
+        digits = _DIGITS_IN_NAME.search(file)
+        if digits is None:
+            raise WeightsError(f"{where}: the name {file!r} does not end in the first digits of its SHA-256")
+        one = {key: _fill(fields[key], number) for key in _SET_KEYS if key != "files" and key in fields}
+        one |= {"filename": file, "sha256_prefix": digits[1]}
+        if "url" in one:
+            one["url"] = f"{one['url']}{file}"
+        entries.append(replace(_entry(path, f"{name}-{number}", one), set=name))
+    return entries
+
+
+def _fill(value: Any, number: int) -> Any:
+    """`value` with the number of a set's file in the place of `{}`; what is no text is left to be refused."""
+    if isinstance(value, list):
+        return [_fill(part, number) for part in value]
+    return value.replace("{}", str(number)) if isinstance(value, str) else value
 
 
 def _entry(path: Path, name: str, fields: Any) -> WeightsEntry:

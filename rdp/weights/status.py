@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from rdp.errors import WeightsError
-from rdp.weights.index import WeightsEntry, find_entry, load_index
+from rdp.weights.index import WeightsEntry, find_entries, load_index
 from rdp.weights.local import locate, size_problem, verify
 
 State = Literal["missing", "present", "verified", "wrong"]
@@ -34,9 +34,13 @@ def list_weights(index_path: Path | None = None) -> list[WeightsStatus]:
 
 
 def verify_weights(names: Sequence[str] = (), index_path: Path | None = None) -> list[WeightsStatus]:
-    """The named files, or all of the index, hashed: missing, verified or wrong. An unknown name is a `WeightsError`."""
+    """The named files and sets, or all of the index, hashed: missing, verified or wrong.
+
+    An unknown name is a `WeightsError`.
+    """
     index = load_index(index_path)
-    return [_verified(entry) for entry in ([find_entry(index, name) for name in names] or index.values())]
+    named = {entry.name: entry for name in names for entry in find_entries(index, name)}
+    return [_verified(entry) for entry in (named or index).values()]
 
 
 def look_at(entry: WeightsEntry) -> WeightsStatus:

@@ -16,10 +16,14 @@ from rdp.codecs import Codec, create_codec, family_names, load_tools, parse_poin
 from rdp.codecs import files as files_module
 from rdp.codecs.files import FileError, decode_data, decode_file, decoding_point, encode_file
 from rdp.codecs.formats import FORMATS, FileFormat, names_its_decoder, register_format, sniff, suffixes_of
+from rdp.codecs.registry import INDEXED
 from rdp.errors import CodecError, DependencyError, FormatError, ImageError, SpecError
 from rdp.images import hash_bytes, hash_pixels, read_image, write_png
 
-FAMILIES = [name for name in family_names() if name != "external"]
+NEED_MORE = {*INDEXED, "checkpoint", "compressai", "neuralcompression", "external"}
+"""Families that need weights, a package or a tool of the user's: no bare name of theirs is a point."""
+
+FAMILIES = [name for name in family_names() if name not in NEED_MORE]
 
 Picture = Callable[[int, int], np.ndarray[Any, Any]]
 

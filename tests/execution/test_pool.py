@@ -20,6 +20,18 @@ import os, signal, time
 def start(folder):
     open(os.path.join(folder, f"worker-{os.getpid()}"), "w").close()
 
+def start_once_dead(folder):
+    flag = os.path.join(folder, "died")
+    if not os.path.exists(flag):
+        open(flag, "w").close()
+        os._exit(9)
+
+def never_start(folder):
+    os._exit(9)
+
+def start_named(name):
+    os.environ["POOL_NAME"] = name
+
 def work(task):
     kind, value = task
     if kind == "square":
@@ -30,6 +42,9 @@ def work(task):
         os._exit(value)
     if kind == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
+    if kind == "name":
+        time.sleep(0.2)
+        return os.environ["POOL_NAME"]
     if kind == "sleep":
         time.sleep(value)
 """
@@ -70,6 +85,26 @@ def test_the_death_of_a_worker_costs_its_task_and_no_other(tasks, tmp_path: Path
     assert [outcomes["square", n].result for n in (1, 2, 3, 4)] == [1, 4, 9, 16]
     assert "SIGKILL" in outcomes["kill", 0].death
     assert "exit code 3" in outcomes["exit", 3].death
+
+
+def test_workers_that_die_before_they_take_a_task_are_replaced_and_cost_none(tasks, tmp_path: Path) -> None:
+    with WorkerPool(1, tasks.start_once_dead, (str(tmp_path),)) as pool:
+        outcomes = run(pool, tasks, [("square", n) for n in range(5)])
+    assert (tmp_path / "died").exists()
+    assert sorted(o.result for o in outcomes) == [0, 1, 4, 9, 16]
+
+
+def test_workers_that_never_start_are_deaths_and_no_hang(tasks, tmp_path: Path) -> None:
+    with WorkerPool(1, tasks.never_start, (str(tmp_path),)) as pool:
+        outcomes = run(pool, tasks, [("square", n) for n in range(2)])
+    assert len(outcomes) == 2 and all(o.death for o in outcomes)
+
+
+def test_workers_may_be_started_in_shares_with_arguments_of_their_own(tasks) -> None:
+    with WorkerPool.of_shares(tasks.start_named, [(1, ("one",)), (2, ("two",))]) as pool:
+        assert pool.jobs == 3
+        outcomes = run(pool, tasks, [("name", n) for n in range(12)])
+    assert {o.result for o in outcomes} == {"one", "two"}
 
 
 def test_what_an_outcome_teaches_may_become_a_task(tasks, tmp_path: Path) -> None:

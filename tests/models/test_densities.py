@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from torch import Tensor
@@ -143,6 +143,7 @@ def test_a_laplacian_likelihood_is_that_of_scipy(step: float) -> None:
     assert np.allclose(laplace_likelihood(values, step).numpy(), expected, rtol=1e-5, atol=1e-8)
 
 
+@settings(deadline=None)
 @given(step=st.floats(0.25, 4), shift=st.floats(-0.5, 0.5))
 def test_the_masses_of_all_bins_of_a_law_sum_to_one(step: float, shift: float) -> None:
     values = (torch.arange(-300, 301, dtype=torch.float64) + shift) * step

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rdp.models.layers import conv, deconv, lower_bound, upsample
@@ -30,6 +30,7 @@ def test_upsampling_multiplies_the_sides_and_keeps_pixels_in_place() -> None:
     assert out.tolist() == [[[[1, 2, 10, 20], [3, 4, 30, 40]]]]
 
 
+@settings(deadline=None)
 @given(x=st.floats(-10, 10), bound=st.floats(-5, 5), gradient=st.floats(-3, 3))
 def test_the_gradient_passes_the_bound_unless_it_would_push_a_value_further_below(
     x: float, bound: float, gradient: float

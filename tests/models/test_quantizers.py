@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -31,6 +31,7 @@ def test_outside_training_every_quantizer_rounds_to_the_nearest_point_of_the_gri
     assert (quantized.for_synthesis - y).abs().max() <= step / 2 + 1e-5
 
 
+@settings(deadline=None)
 @given(k=st.integers(-1000, 1000), offset=st.floats(-0.49, 0.49), mean=st.floats(-100, 100))
 def test_the_bin_of_a_value_is_the_one_it_was_made_in(k: int, offset: float, mean: float) -> None:
     y = torch.tensor([[[[mean + k + offset]]]], dtype=torch.float64)

@@ -165,14 +165,14 @@ def test_a_few_steps_of_training_lower_the_loss_and_move_theta(activation: str) 
     before = [theta.detach().clone() for theta in thetas]
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     losses = []
-    for _ in range(50):
+    for _ in range(25):
         output = model(_images())
         loss = output.bpp().mean() + 144 * (output.x_hat - _images()).square().mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    assert sum(losses[-5:]) < 0.7 * sum(losses[:5])
+    assert sum(losses[-3:]) < 0.9 * sum(losses[:3])
     for old, theta in zip(before, thetas, strict=True):
         assert (theta.detach() - old).abs().max() > 1e-3
 

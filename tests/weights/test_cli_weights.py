@@ -18,13 +18,36 @@ def run(*arguments: str):
 
 
 def test_list_shows_every_entry_with_licence_and_state():
-    result = run("list")
+    result = run("list", "--all")
     assert result.exit_code == 0
     for name, entry in load_index().items():
         assert name in result.stdout
         assert entry.filename in result.stdout
     assert "BSD-3-Clause" in result.stdout
     assert "missing" in result.stdout
+
+
+def test_list_shows_a_set_as_one_line_with_counts_and_what_is_wrong_apart(machine):
+    first, second = (load_index()[f"mbt2018-mean-mse-{quality}"] for quality in (1, 2))
+    machine.mkdir(parents=True)
+    (machine / first.filename).write_bytes(b"not it")
+    lines = run("list").stdout.splitlines()
+    (line,) = [line for line in lines if line.startswith("mbt2018-mean-mse")]
+    assert line.startswith("mbt2018-mean-mse-1..8  ") and "1 present, 7 missing" in line
+    assert "hyperprior:weights=mbt2018-mean-mse,quality=1..8" in line and str(machine) in line
+    assert not [line for line in lines if second.filename in line]
+    lines = run("verify").stdout.splitlines()
+    found = [line.split()[:2] for line in lines if line.startswith("mbt2018-mean-mse")]
+    assert found == [["mbt2018-mean-mse-1..8", "7"], ["mbt2018-mean-mse-1", "wrong"]]
+
+
+def test_a_set_is_verified_and_fetched_by_its_name():
+    result = run("verify", "mbt2018-mean-mse", "--json")
+    assert result.exit_code == 2
+    names = [entry["name"] for entry in json.loads(result.stdout)["weights"]]
+    assert names == [f"mbt2018-mean-mse-{quality}" for quality in range(1, 9)]
+    error = run("fetch", "mbt2018-mean-mze").exception
+    assert isinstance(error, WeightsError) and "Did you mean 'mbt2018-mean-mse'" in str(error)
 
 
 def test_list_as_json_is_one_document():

@@ -7,9 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rdp.errors import WeightsError
-from rdp.weights import find_entry, load_index, pretrained_folder
+from rdp.weights import entries_used_by, find_entries, find_entry, load_index, pretrained_folder, span
 
 from .conftest import SHA256
 
@@ -19,20 +21,104 @@ def test_the_projects_index_has_licence_hash_and_matching_names():
     assert {"alexnet", "vgg16", "squeezenet1_1", "squeezenet1_1_features_fp16"} <= set(index)
     for entry in index.values():
         assert entry.licence
-        assert len(entry.sha256) == 64
-        # The name of a torchvision file carries the beginning of its hash.
-        stem, _, digits = Path(entry.filename).stem.rpartition("-")
-        assert not stem or entry.sha256.startswith(digits)
-        assert not entry.url or entry.url.endswith(entry.filename)
+        # Names carry the beginning of the hash, for torchvision's files behind a dash and for CompressAI's likewise.
+        stem, _, digits = entry.filename.partition(".")[0].rpartition("-")
+        assert not stem or entry.expected.startswith(digits)
+        assert len(entry.sha256) == 64 or (entry.set and len(entry.sha256_prefix) == 8)
+        assert not entry.url or entry.url.endswith("/" + entry.filename)
 
 
-def test_every_user_in_the_index_is_a_metric_that_names_the_entry():
+def test_every_user_in_the_index_is_a_metric_that_names_the_entry_or_a_point():
     from rdp.metrics import METRICS
 
     for entry in load_index().values():
-        assert [name for name, metric in METRICS.items() if entry.name in metric.weights] == list(entry.used_by)
+        metrics = [user for user in entry.used_by if ":" not in user]
+        assert [name for name, metric in METRICS.items() if entry.name in metric.weights] == metrics
     known = set(load_index())
     assert all(set(metric.weights) <= known for metric in METRICS.values())
+
+
+def test_the_published_checkpoints_of_compressai_are_48_of_our_networks_and_40_of_others():
+    index = load_index()
+    mean = index["mbt2018-mean-ms-ssim-3"]
+    assert mean.filename == "mbt2018-mean-ms-ssim-3-640ce819.pth.tar" and mean.sha256_prefix == "640ce819"
+    assert mean.url == f"https://compressai.s3.amazonaws.com/models/v1/{mean.filename}"
+    assert mean.used_by[0] == "hyperprior:weights=mbt2018-mean-ms-ssim,quality=3"
+    ours = [entry for family in ("factorized", "hyperprior") for _, entry in entries_used_by(family)]
+    ours = [entry for entry in ours if "CompressAI" in entry.description]
+    assert len(ours) == len({entry.filename for entry in ours}) == 48
+    every = [entry for _, entry in entries_used_by("compressai")]
+    assert len(every) == len({entry.sha256_prefix for entry in every}) == 88
+    assert {entry.name for entry in ours} < {entry.name for entry in every}
+
+
+def test_a_family_asks_which_of_its_keys_have_weights(tmp_path):
+    found = entries_used_by("compressai")
+    keys, entry = found[0]
+    assert keys == {"model": "bmshj2018-factorized", "quality": "1", "metric": "mse"}
+    assert entry is not None and entry.name == "bmshj2018-factorized-mse-1"
+    assert len({tuple(keys.items()) for keys, _ in found}) == len(found)
+    assert entries_used_by("lpips_alex") == [] and entries_used_by("compress") == []
+    path = write_set(tmp_path, used_by='["f:quality"]')
+    with pytest.raises(WeightsError, match="'f:quality', which is not written family:key=value"):
+        entries_used_by("f", path)
+
+
+def write_set(folder: Path, **changes: str) -> Path:
+    fields = {
+        "files": '["a-1-0123456789.pth", "b-2-aabbccdd.pth.tar"]', "licence": '"MIT"', "description": '"file {}"',
+        "url": '"https://x/y/"', "used_by": '["f:weights=many,quality={}"]',
+    } | changes  # fmt: skip
+    path = folder / "index.toml"
+    path.write_text("version = 1\n[many]\n" + "\n".join(f"{key} = {value}" for key, value in fields.items()))
+    return path
+
+
+def test_a_set_is_an_entry_for_each_of_its_files(tmp_path):
+    index = load_index(write_set(tmp_path))
+    assert list(index) == ["many-1", "many-2"]
+    assert [entry.sha256_prefix for entry in index.values()] == ["0123456789", "aabbccdd"]
+    second = index["many-2"]
+    assert (second.url, second.description) == ("https://x/y/b-2-aabbccdd.pth.tar", "file 2")
+    assert second.used_by == ("f:weights=many,quality=2",) and second.set == "many"
+    assert find_entries(index, "many") == list(index.values()) and find_entries(index, "many-2") == [second]
+    with pytest.raises(WeightsError, match=r"'many' is a set of weights; name one of its files: many-1\.\.2"):
+        find_entry(index, "many")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"files": "[]"}, "files must be a list of file names"),
+        ({"files": '["a.pth"]'}, "'a.pth' does not end in the first digits"),
+        ({"files": '["../a-01234567.pth"]'}, "bare name"),
+        ({"sha256": '"00"'}, "unknown key 'sha256' of a set"),
+        ({"licence": '""'}, "licence is missing"),
+        ({"used_by": '"f"'}, "list of names"),
+        ({"many-1]\n[x": "1"}, "cannot be read"),
+    ],
+)
+def test_a_bad_set_is_refused_by_name(changes, message, tmp_path):
+    path = write_set(tmp_path, **changes)
+    with pytest.raises(WeightsError, match=message) as caught:
+        load_index(path)
+    assert str(path) in str(caught.value)
+
+
+def test_two_entries_of_one_name_are_refused(tmp_path):
+    path = write_set(tmp_path)
+    path.write_text(
+        path.read_text() + '\n[many-2]\nfilename = "c"\nsha256_prefix = "00000000"\nlicence = "MIT"\ndescription = "x"'
+    )
+    with pytest.raises(WeightsError, match=r"\[many-2\]: there is an entry 'many-2' already"):
+        load_index(path)
+
+
+@given(st.lists(st.integers(0, 10**6), min_size=1, max_size=30, unique=True), st.sampled_from(["a-", "q=1,n=", "7x"]))
+def test_texts_that_differ_in_a_number_become_one(numbers: list[int], start: str):
+    texts = [f"{start}{number},end" for number in sorted(numbers)]
+    low, high = min(numbers), max(numbers)
+    assert span(texts) == (texts[0] if low == high else f"{start}{low}..{high},end")
 
 
 def test_the_index_lies_in_the_checkout_or_the_package():

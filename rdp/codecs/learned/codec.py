@@ -119,7 +119,11 @@ class LearnedCodec(Codec):
 
     def symbols(self, data: bytes) -> tuple[Any, ...]:
         """The integers of a file, latent by latent, (C, h, w) each: the same on every machine."""
-        return tuple(part[0] for part in self._read([unpack(data)]).symbols)
+        return tuple(part[0] for part in self.symbols_of([data]))
+
+    def symbols_of(self, files: Sequence[bytes]) -> tuple[Any, ...]:
+        """The integers of files of one size, read together, latent by latent, (N, C, h, w) each."""
+        return self._read([unpack(data) for data in files]).symbols
 
     def _encode(self, images: Sequence[Pixels]) -> list[bytes]:
         for image in images:

@@ -64,7 +64,8 @@ class WorkerProcess:
                 raise self._failure(process, expired.is_set(), words)
         answer, data = reply
         if "error" in answer:
-            raise CodecError(f"{self.name}: {_shorten(answer['error'])}")
+            words = " ".join(answer["error"].split())
+            raise CodecError(f"{self.name}: {words if len(words) <= _MESSAGE_LENGTH else words[:_MESSAGE_LENGTH] + '…'}")
         return answer, data
 
     def close(self) -> None:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import struct
 import sys
 from abc import ABC, abstractmethod
@@ -76,8 +77,12 @@ class Library(ABC):
         if (model, weights) not in self._networks:
             import torch
 
-            # Never with pickle: a checkpoint may come from anywhere.
-            state = torch.load(weights, map_location="cpu", weights_only=True)
+            try:
+                # Never with pickle: a checkpoint may come from anywhere.
+                state = torch.load(weights, map_location="cpu", weights_only=True)
+            except pickle.UnpicklingError as error:
+                # Not in torch's words, which advise to try without this check.
+                raise ValueError(f"{weights} is no checkpoint of tensors alone, and is not loaded") from error
             self._networks[model, weights] = self.load(model, state)
         return self._networks[model, weights]
 

@@ -13,6 +13,7 @@ import math
 import pickle
 import re
 import struct
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,10 @@ def load_hific_torch(path: str | Path) -> HiFiC:
     numbers and texts, and as `convert_hific_torch` does.
     """
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # Of pickle protocols that the reader may not know: if it does not, it says so by an error.
+            warnings.simplefilter("ignore", UserWarning)
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise WeightsError(f"weights file {path} cannot be read: {error.strerror or error}") from error
     except _UNREADABLE as error:

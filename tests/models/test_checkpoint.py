@@ -1,0 +1,131 @@
+"""Weights on disk: what a file says of itself, and what is refused."""
+
+from __future__ import annotations
+
+import io
+import json
+import pickle
+import struct
+from pathlib import Path
+
+import pytest
+import torch
+
+from rdp.errors import WeightsError
+from rdp.models.base import CompressionModel
+from rdp.models.checkpoint import identity_of, load_model, read_header, save_model
+from rdp.models.registry import create_model
+
+
+def small(architecture: str = "hyperprior", seed: int = 0, **config: object) -> CompressionModel:
+    torch.manual_seed(seed)
+    return create_model(architecture, channels=8, latent_channels=12, **config).eval()
+
+
+def test_what_is_saved_is_what_is_loaded(tmp_path: Path) -> None:
+    model = small(activation="gsdn", quantizer="mixed")
+    header = save_model(tmp_path / "m.safetensors", model, {"data": "photographs", "steps": "12"})
+    loaded = load_model(tmp_path / "m.safetensors")
+    assert not loaded.training
+    assert loaded.config == model.config
+    assert all(
+        torch.equal(a, b) for a, b in zip(model.state_dict().values(), loaded.state_dict().values(), strict=True)
+    )
+    x = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        assert torch.equal(loaded(x).x_hat, model(x).x_hat)
+    assert read_header(tmp_path / "m.safetensors") == header
+    assert header.notes == {"data": "photographs", "steps": "12"}
+    assert header.identity == identity_of(loaded).hex()
+
+
+def test_the_identity_leaves_the_decoder_out_and_nothing_else() -> None:
+    """Decoders can be exchanged without making files unreadable; encoder and entropy model cannot."""
+    first = identity_of(small())
+    for name, parameter in small().named_parameters():
+        model = small()
+        with torch.no_grad():
+            dict(model.named_parameters())[name].reshape(-1)[0] += 0.125
+        assert (identity_of(model) == first) == name.startswith("synthesis."), name
+    assert identity_of(small(activation="relu")) != first
+
+
+def test_a_pickle_is_refused_and_not_executed(tmp_path: Path) -> None:
+    mark = tmp_path / "executed"
+
+    class Evil:
+        def __reduce__(self) -> object:
+            return Path.touch, (mark,)
+
+    path = tmp_path / "m.safetensors"
+    path.write_bytes(pickle.dumps(Evil()))
+    with pytest.raises(WeightsError, match="pickle.*rdp weights convert"):
+        load_model(path)
+    stream = io.BytesIO()
+    torch.save({"a": torch.zeros(1)}, stream)
+    path.write_bytes(stream.getvalue())
+    with pytest.raises(WeightsError, match="pickle"):
+        load_model(path)
+    assert not mark.exists()
+
+
+def test_damaged_files_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    save_model(path, small())
+    whole = path.read_bytes()
+    for data in (b"", b"abc", whole[:100], whole[:-40], b"\xff" * 200, struct.pack("<Q", 1 << 60) + whole[8:]):
+        path.write_bytes(data)
+        with pytest.raises(WeightsError, match="m.safetensors"):
+            load_model(path)
+    with pytest.raises(WeightsError, match="cannot read"):
+        load_model(tmp_path / "none.safetensors")
+
+
+def rewritten(path: Path, **changes: str) -> Path:
+    """The file with other metadata."""
+    data = path.read_bytes()
+    length = struct.unpack("<Q", data[:8])[0]
+    header = json.loads(data[8 : 8 + length])
+    header["__metadata__"].update(changes)
+    text = json.dumps(header).encode()
+    changed = path.with_name("changed.safetensors")
+    changed.write_bytes(struct.pack("<Q", len(text)) + text + data[8 + length :])
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"architecture": "factorized"}, "does not fit 'factorized'"),
+        ({"architecture": "hyperpriro"}, "Did you mean 'hyperprior'"),
+        ({"config": '{"channels": 16}'}, "does not fit"),
+        ({"config": '{"chanels": 8}'}, "chanels"),
+        ({"config": "[]"}, "configuration is no table"),
+        ({"config": "{"}, "damaged"),
+        ({"version": "9"}, "update rdp"),
+        ({"format": "other"}, "not of a network of rdp"),
+    ],
+)
+def test_weights_of_another_network_are_refused(tmp_path: Path, changes: dict[str, str], message: str) -> None:
+    save_model(tmp_path / "m.safetensors", small())
+    with pytest.raises(WeightsError, match=message):
+        load_model(rewritten(tmp_path / "m.safetensors", **changes))
+
+
+def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    model = small()
+    with torch.no_grad():
+        model.synthesis[0].weight[0, 0, 0, 0] = float("nan")
+    save_model(tmp_path / "m.safetensors", model)
+    with pytest.raises(WeightsError, match=r"synthesis\.0\.weight.*not finite"):
+        load_model(tmp_path / "m.safetensors")
+
+
+def test_notes_cannot_pass_for_what_the_header_says(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="'config'"):
+        save_model(tmp_path / "m.safetensors", small(), {"config": "{}"})
+
+
+def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="cannot write"):
+        save_model(tmp_path / "none" / "m.safetensors", small())
