@@ -100,9 +100,10 @@ class CompressAI(WorkerCodec):
             name = f"{self.point.get('model')}-{self.point.get('metric')}-{self.point.get('quality')}"
             return resolve_first((name,), needed_by=self.point.name)
         known = self.point.definition.paths if isinstance(self.point.definition, Checkpoints) else {}
-        for path in [known[sha]] if sha in known else _checkpoints():
+        digits = str(sha)
+        for path in [known[digits]] if digits in known else _checkpoints():
             sha256 = sha256_of(path)
-            if sha256.startswith(str(sha)):
+            if sha256.startswith(digits):
                 return WeightsFile(self.point.name, path, sha256)
         raise WeightsError(
             f"no checkpoint ({', '.join(_SUFFIXES)}) with SHA-256 {sha}... lies in "

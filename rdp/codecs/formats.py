@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 
 from rdp.codecs.base import OperatingPoint
-from rdp.codecs.registry import load_family
+from rdp.codecs.registry import INDEXED, load_family
 from rdp.codecs.tools import ExternalTool
 from rdp.errors import SpecError
 
@@ -58,6 +58,8 @@ for _format in (
     FileFormat("bpg", "BPG", (".bpg",), rb"BPG\xfb"),
     FileFormat("heic", "HEIC", (".heic", ".heif"), brands=(b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx")),
     FileFormat("jxl", "JPEG XL", (".jxl",), rb"\xff\x0a|\x00\x00\x00\x0cJXL \r\n\x87\n"),
+    # All learned codecs write this one; which weights decode a file, its identity says.
+    FileFormat("checkpoint", "rdp (learned codec)", (".bin", ".rdp"), rb"\xd2DP"),
     # Not any VVC stream: those that open with the unit in which `rdp.codecs.vvc` keeps the true size.
     FileFormat("vvc", "VVC", (".vvc", ".266"), rb"\x00\x00\x00\x01\x00\xe1"),
 ):
@@ -89,7 +91,7 @@ def suffixes_of(point: OperatingPoint) -> tuple[str, ...]:
     """Suffixes that files of a point usually have, the first of which rdp gives; `.family` where nothing is known."""
     if isinstance(point.definition, ExternalTool):
         return (point.definition.suffix,)
-    row = FORMATS.get(point.family)
+    row = FORMATS.get("checkpoint" if point.family in INDEXED else point.family)
     return row.suffixes if row is not None else (f".{point.family}",)
 
 

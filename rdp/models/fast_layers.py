@@ -34,8 +34,9 @@ class Convolution(Windows):
         (stride, self.stride_x), (top, self.padding_x) = layer.stride, _padding(layer)
         self.dilation = layer.dilation
         self.groups = layer.groups
-        extent, self.extent_x = _extent(layer)
-        super().__init__(setting, layer.weight, up=1, step=stride, size=extent, before=top)
+        self.extent, self.extent_x = _extent(layer)
+        # A stride that skips rows skips them within the window.
+        super().__init__(setting, layer.weight, up=1, step=stride, size=max(self.extent, stride), before=top)
         self.channels = layer.out_channels
         self.bias = None if layer.bias is None else setting.place(layer.bias)
 
@@ -45,8 +46,8 @@ class Convolution(Windows):
 
     def shape(self, given: Shape) -> Shape:
         batch, _, height, width = given
-        below = (height + 2 * self.before - self.size) // self.step + 1
-        return batch, self.channels, below, (width + 2 * self.padding_x - self.extent_x) // self.stride_x + 1
+        rows = (height + 2 * self.before - self.extent) // self.step + 1
+        return batch, self.channels, rows, (width + 2 * self.padding_x - self.extent_x) // self.stride_x + 1
 
 
 class TransposedConvolution(Windows):

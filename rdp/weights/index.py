@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import string
 import tomllib
@@ -129,10 +128,15 @@ def span(texts: Sequence[str]) -> str:
     first, last = texts[0], texts[-1]
     if first == last:
         return first
-    head = os.path.commonprefix([first, last]).rstrip(string.digits)
+    head = _common_start(first, last).rstrip(string.digits)
     rest, end = first[len(head) :], last[len(head) :]
-    tail = os.path.commonprefix([rest[::-1], end[::-1]])[::-1].lstrip(string.digits)
+    tail = _common_start(rest[::-1], end[::-1])[::-1].lstrip(string.digits)
     return f"{head}{rest.removesuffix(tail)}..{end.removesuffix(tail)}{tail}"
+
+
+def _common_start(a: str, b: str) -> str:
+    count = next((k for k, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+    return a[:count]
 
 
 def entries_used_by(family: str, path: Path | None = None) -> list[tuple[dict[str, str], WeightsEntry]]:

@@ -64,8 +64,7 @@ class WorkerProcess:
                 raise self._failure(process, expired.is_set(), words)
         answer, data = reply
         if "error" in answer:
-            words = " ".join(answer["error"].split())
-            raise CodecError(f"{self.name}: {words if len(words) <= _MESSAGE_LENGTH else words[:_MESSAGE_LENGTH] + '…'}")
+            raise CodecError(f"{self.name}: {_shorten(answer['error'], keep_start=True)}")
         return answer, data
 
     def close(self) -> None:
@@ -161,7 +160,9 @@ def _kill(process: subprocess.Popen[bytes], log: IO[bytes]) -> None:
                 continue  # what was not sent yet has no reader any more
 
 
-def _shorten(text: str) -> str:
-    """The end of a text on one line, for a message."""
+def _shorten(text: str, keep_start: bool = False) -> str:
+    """The end of a text, or its start, on one line, for a message."""
     words = " ".join(text.split())
-    return words if len(words) <= _MESSAGE_LENGTH else "…" + words[-_MESSAGE_LENGTH:]
+    if len(words) <= _MESSAGE_LENGTH:
+        return words
+    return words[:_MESSAGE_LENGTH] + "…" if keep_start else "…" + words[-_MESSAGE_LENGTH:]

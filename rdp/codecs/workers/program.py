@@ -24,7 +24,7 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 MULTIPLE = 64
 """Sides of what networks are fed are multiples of it (pixels): four strides of 2, and two more of the hyperprior."""
@@ -91,8 +91,8 @@ class CompressAI(Library):
     """CompressAI: the padding is that of its `compressai.utils.eval_model`, zeros on all sides, the image centred."""
 
     def load(self, model: str, state: Any) -> Any:
-        import compressai.models
-        from compressai.zoo import load_state_dict
+        import compressai.models  # type: ignore[import-not-found]
+        from compressai.zoo import load_state_dict  # type: ignore[import-not-found]
 
         for wrapper in ("network", "state_dict", "model_state_dict"):
             state = state.get(wrapper, state)
@@ -120,7 +120,7 @@ class NeuralCompression(Library):
     """NeuralCompression's MS-ILLM: the network pads and crops by itself (reflection, at the bottom and the right)."""
 
     def load(self, model: str, state: Any) -> Any:
-        from neuralcompression.models import HiFiCAutoencoder
+        from neuralcompression.models import HiFiCAutoencoder  # type: ignore[import-not-found]
 
         network = HiFiCAutoencoder()
         network.load_state_dict(state)
@@ -134,7 +134,7 @@ class NeuralCompression(Library):
         return [packed.latent_strings[0], packed.hyper_latent_strings[0]]
 
     def decode(self, network: Any, strings: Sequence[bytes], height: int, width: int) -> Any:
-        from neuralcompression import HyperpriorCompressedOutput
+        from neuralcompression import HyperpriorCompressedOutput  # type: ignore[import-not-found]
 
         packed = HyperpriorCompressedOutput(
             latent_strings=[strings[0]],
@@ -184,7 +184,7 @@ def _split(body: bytes, lengths: Sequence[int]) -> list[bytes]:
 # ---- frames
 
 
-def read_frame(stream: BinaryIO) -> tuple[dict[str, Any], bytes] | None:
+def read_frame(stream: IO[bytes]) -> tuple[dict[str, Any], bytes] | None:
     """The next header and body, None at the end of the stream. Raises `EOFError` if a frame breaks off."""
     start = stream.read(4)
     if not start:
@@ -195,14 +195,14 @@ def read_frame(stream: BinaryIO) -> tuple[dict[str, Any], bytes] | None:
     return header, _read(stream, header["nbytes"])
 
 
-def _read(stream: BinaryIO, count: int) -> bytes:
+def _read(stream: IO[bytes], count: int) -> bytes:
     data = stream.read(count)
     if len(data) != count:
         raise EOFError("a frame breaks off")
     return data
 
 
-def write_frame(stream: BinaryIO, header: dict[str, Any], body: bytes = b"") -> None:
+def write_frame(stream: IO[bytes], header: dict[str, Any], body: bytes = b"") -> None:
     """Write a header, with the length of its body, and the body."""
     text = json.dumps({**header, "nbytes": len(body)}).encode()
     stream.write(struct.pack(">I", len(text)) + text + body)

@@ -1,0 +1,37 @@
+"""Which weights a file of a learned codec was made with, found by what the file carries."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rdp.bitstream.container import unpack
+from rdp.errors import WeightsError
+from rdp.models.checkpoint import read_header
+from rdp.weights import search_folders
+
+
+def weights_of(data: bytes, where: str) -> Path:
+    """The file of weights, in the folders of weights, that has the identity of an encoded file.
+
+    Of several that differ in their decoder alone, the first. `where` names the file in messages. Raises `FormatError`
+    for data that are no such file, and `WeightsError` if there are no such weights on this machine.
+    """
+    identity = unpack(data).identity.hex()
+    for folder in search_folders():
+        for path in sorted(folder.glob("*.safetensors")) if folder.is_dir() else ():
+            if _identity(path) == identity:
+                return path
+    looked = ", ".join(str(folder) for folder in search_folders())
+    raise WeightsError(
+        f"{where} was made by a learned codec whose weights (identity {identity}) lie in none of {looked}: name the "
+        "codec that made it with --codec, for example checkpoint:path=FILE.safetensors, or put its weights into a folder "
+        "of RDP_WEIGHTS"
+    )
+
+
+def _identity(path: Path) -> str | None:
+    """What a file's header says; None for other people's weights."""
+    try:
+        return read_header(path).identity
+    except WeightsError:
+        return None
