@@ -13,11 +13,11 @@ PyTorch's product (which picks MKL) and of a 1x1 convolution (which picks oneDNN
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import math
 import statistics
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -27,10 +27,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from torch import nn
 
+from rdp.models.activations import GDN
 from rdp.models.base import CompressionModel
 from rdp.models.conversion.compressai import load_compressai
-from rdp.models.fast import FastTransform, fast_transform
+from rdp.models.fast import fast_transform
 
 PEER = Path(__file__).with_name("codecs_peer.py")
 KODAK = Path(__file__).resolve().parents[2] / "shared" / "data" / "kodak"
@@ -159,13 +161,111 @@ def measure(
     results: dict[str, list[dict[str, float]]] = {name: [] for name in sides}
     for call in sides.values():
         call(paths[0])
-    macs = {"analysis": count_macs(ours[f"rdp {dtypes[0]}"]._analysis, 3), "synthesis": 0}
-    macs = {name: count_macs(getattr(model, name), *given) for name, given in GIVEN.items()}
+    image = torch.empty(1, 3, 512, 768, device="meta")
+    latent, analysis_macs = count_macs(model.analysis, image)
+    _, synthesis_macs = count_macs(model.synthesis, latent)
     for _ in range(repeats):
         for path in paths:
             for name, call in sides.items():
                 results[name].append(call(path))
         for dtype in dtypes:
             results.setdefault(f"rate {dtype}", []).append({"gflops": product_rate(dtype)})
-    results["macs"] = [{name: float(count) for name, count in macs.items()}]
+    results["macs per pixel"] = [
+        {"analysis_s": analysis_macs / (512 * 768), "synthesis_s": synthesis_macs / (512 * 768)}
+    ]
     return results
+
+
+def count_macs(transform: nn.Module, given: torch.Tensor) -> tuple[torch.Tensor, int]:
+    """The (meta) output, and multiplications of convolutions and normalisations, zeros at borders included."""
+    total = 0
+
+    def note(layer: nn.Module, inputs: tuple[torch.Tensor], output: torch.Tensor) -> None:
+        nonlocal total
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+            positions = output if isinstance(layer, nn.Conv2d) else inputs[0]
+            total += layer.weight.numel() * positions.shape[2] * positions.shape[3]
+        elif isinstance(layer, GDN):
+            total += layer.channels**2 * output.shape[2] * output.shape[3]
+
+    phantom = copy.deepcopy(transform).to("meta")
+    for layer in phantom.modules():
+        layer.register_forward_hook(note)
+    return phantom(given), total
+
+
+def product_rate(dtype: str) -> float:
+    """Gigaflops (two a multiplication) of a product of (24576, 3200) by (3200, 128), as the largest layer has it."""
+    kind = getattr(torch, dtype)
+    rows, inner, columns = 24576, 3200, 128
+    left, right = torch.rand(rows, inner).to(kind), torch.rand(inner, columns).to(kind)
+    pixels = left.reshape(1, 128, 192, inner).permute(0, 3, 1, 2)
+    kernel = right.T.contiguous()[:, :, None, None]
+    best = min(
+        timed(product)[1] for product in (lambda: left @ right, lambda: F.conv2d(pixels, kernel)) for _ in range(4)
+    )
+    return 2e-9 * rows * inner * columns / best
+
+
+def table(results: dict[str, list[dict[str, float]]], options: argparse.Namespace) -> str:
+    """Markdown."""
+    sides = [name for name in results if name == "CompressAI" or name.startswith("rdp ")]
+    baseline = results["CompressAI"]
+    names = [name for name in PARTS if options.part == "codec" or name in PARTS[:2]]
+    lines = [
+        f"mbt2018-mean, quality 1; {options.count} images x {options.repeats}, {options.threads} threads. Milliseconds: "
+        "median (quartiles). Ratio: times as fast as CompressAI. Rate: of the rate of matrix products in that dtype.",
+        "",
+        "| part | side | ms | ratio | rate |",
+        "| --- | --- | ---: | ---: | ---: |",
+    ]
+    for name in names:
+        for side in sides:
+            low, middle, high = quartiles([row[name] for row in results[side]])
+            ratio = statistics.median(row[name] for row in baseline) / middle
+            share = rate_share(results, side, name, middle)
+            times = f"{1e3 * middle:.0f} ({1e3 * low:.0f}..{1e3 * high:.0f})"
+            lines.append(f"| {name[:-2]} | {side} | {times} | {ratio:.2f} | {share} |")
+    lines.append("")
+    for side in sides:
+        rows = results[side]
+        told = [f"PSNR {statistics.mean(row['psnr_db'] for row in rows):.3f} dB"]
+        if "nbytes" in rows[0]:
+            told.append(f"{statistics.mean(8 * row['nbytes'] / row['pixels'] for row in rows):.4f} bpp")
+        for whole, part in (("encode_s", "analysis_s"), ("decode_s", "synthesis_s")):
+            if whole in rows[0]:
+                share = statistics.median(row[part] / row[whole] for row in rows)
+                told.append(f"{part[:-2]} transform {100 * share:.0f} % of {whole[:-2]}")
+        lines.append(f"- {side}: {', '.join(told)}")
+    if {"rdp float32", "rdp bfloat16"} <= set(sides):
+        lost = [
+            a["psnr_db"] - b["psnr_db"] for a, b in zip(results["rdp float32"], results["rdp bfloat16"], strict=True)
+        ]
+        lines.append(f"- bfloat16 loses {statistics.mean(lost):.4f} dB on average, {max(lost):.4f} dB at most")
+    for name, rows in results.items():
+        if name.startswith("rate "):
+            lines.append(f"- matrix products, {name[5:]}: {max(row['gflops'] for row in rows):.0f} Gflop/s")
+    return "\n".join(lines) + "\n"
+
+
+def quartiles(values: list[float]) -> tuple[float, float, float]:
+    """Lower quartile, median, upper quartile."""
+    if len(values) < 2:
+        return values[0], values[0], values[0]
+    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
+    return low, middle, high
+
+
+def rate_share(results: dict[str, list[dict[str, float]]], side: str, part: str, seconds: float) -> str:
+    """How much of the rate of matrix products a transform reaches."""
+    dtype = side.removeprefix("rdp ") if side.startswith("rdp ") else "float32"
+    macs = results["macs per pixel"][0].get(part)
+    if macs is None or f"rate {dtype}" not in results:
+        return ""
+    pixels = statistics.median(row["pixels"] for row in results[side])
+    rate = max(row["gflops"] for row in results[f"rate {dtype}"])
+    return f"{100 * 2e-9 * macs * pixels / seconds / rate:.0f} %"
+
+
+if __name__ == "__main__":
+    main()

@@ -26,6 +26,7 @@ IDENTITY_BYTES = 6
 DECODER_PREFIX = "synthesis."
 """Parameters of the decoder alone: they take no part in the identity, so that decoders can be exchanged."""
 
+_LENGTH_BYTES = 8
 _OWN = ("format", "version", "architecture", "config", "identity")
 
 
@@ -72,8 +73,7 @@ def save_model(path: str | Path, model: CompressionModel, notes: Mapping[str, st
     identity = identity_of(model).hex()
     own = {"format": FORMAT, "version": VERSION, "architecture": model.architecture, "config": config}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    data = save(tensors, {**own, "identity": identity, **notes})
-    _replace(path, data)
+    _replace(path, _with_metadata(save(tensors), {**own, "identity": identity, **notes}))
     return ModelHeader(path, model.architecture, json.loads(config), identity, notes)
 
 
@@ -131,17 +131,29 @@ def load_model(path: str | Path) -> CompressionModel:
     return model.eval()
 
 
+def _with_metadata(data: bytes, metadata: Mapping[str, str]) -> bytes:
+    """A safetensors file with metadata in its header, in order: the library's own order changes from call to call.
+
+    The header is padded with spaces to a multiple of 8 bytes, as the format asks for.
+    """
+    length = struct.unpack("<Q", data[:_LENGTH_BYTES])[0]
+    tensors = json.loads(data[_LENGTH_BYTES : _LENGTH_BYTES + length])
+    header = json.dumps({"__metadata__": dict(sorted(metadata.items())), **tensors}, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % _LENGTH_BYTES)
+    return struct.pack("<Q", len(header)) + header + data[_LENGTH_BYTES + length :]
+
+
 def _metadata(path: Path) -> dict[str, str]:
     """The metadata in a safetensors header: 8 bytes of length, then JSON."""
     try:
         with path.open("rb") as file:
-            start = file.read(8)
+            start = file.read(_LENGTH_BYTES)
             if start[:2] == b"PK" or start[:1] == b"\x80":
                 raise WeightsError(
                     f"{path} is a PyTorch file (a pickle), which rdp does not load as it is: `rdp weights convert` "
                     "makes safetensors of checkpoints that it knows, without executing anything"
                 )
-            length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
+            length = struct.unpack("<Q", start)[0] if len(start) == _LENGTH_BYTES else 0
             if not 2 <= length <= 100_000_000:
                 raise WeightsError(f"{path} is no safetensors file")
             document = json.loads(file.read(length))

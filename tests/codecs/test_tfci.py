@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -113,10 +112,6 @@ def test_what_tfci_says_when_it_fails_is_heard(folder: Path, picture) -> None:
     (folder / "tfci.py").write_text("raise SystemExit('Could not find metagraph')")
     with pytest.raises(CodecError, match="failed with exit code 1. It says: Could not find metagraph"):
         codec("no-such-model").encode(picture(4, 4))
-
-
-def test_the_stand_in_takes_the_command_line_that_its_docstring_says() -> None:
-    assert "add_subparsers" in STAND_IN and argparse.ArgumentParser
 
 
 def test_descriptions_are_loaded_by_name_and_an_unknown_name_lists_them(tmp_path: Path, monkeypatch) -> None:

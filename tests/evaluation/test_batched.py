@@ -226,6 +226,7 @@ def test_times_are_measurements_where_nothing_else_ran(photos: Path, tmp_path: P
     assert many.contended.any()
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_in_batches_equals_one_that_was_not(pictures: Path, tmp_path: Path, blocks: Path) -> None:
     points = "blocks:how=slow,step=1..20"
     whole = rdp.evaluate(pictures, points, ["mse"], tmp_path / "whole", workers="batched")
@@ -379,3 +380,52 @@ def test_device_dtype_and_kind_of_workers_stand_in_the_run(photos: Path, tmp_pat
     assert (options["device"], options["dtype"], options["workers"]) == ("cpu", "bfloat16", "batched")
     frame = run.to_pandas()
     assert frame.encode_device.eq("cpu").all() and frame.decode_device.eq("cpu").all()
+
+
+# ---- with a network
+
+
+@pytest.fixture
+def network(tmp_path: Path) -> str:
+    """The spec of a small network with random weights."""
+    import torch
+
+    from rdp.models.checkpoint import save_model
+    from rdp.models.registry import create_model
+
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        save_model(tmp_path / "small.safetensors", create_model("hyperprior", channels=8, latent_channels=12))
+    return f"checkpoint:path={tmp_path / 'small.safetensors'}"
+
+
+@pytest.mark.slow
+def test_a_network_gives_the_same_rows_in_batches_and_in_the_pool(photos: Path, tmp_path: Path, network: str) -> None:
+    runs = [
+        rdp.evaluate(photos, [network, "png"], METRICS, tmp_path / kind, workers=kind, jobs=2)
+        for kind in ("pool", "batched")
+    ]
+    same(*runs)
+    own = runs[0].to_pandas().query("point.str.startswith('checkpoint')")
+    assert own.bpp_estimated.notna().all() and own.encode_device.eq("cpu").all()
+    half = rdp.evaluate(photos, network, METRICS, tmp_path / "half", dtype="bfloat16", jobs=1).to_pandas()
+    assert not set(half.encoder_id) & set(own.encoder_id)
+
+
+@pytest.mark.gpu
+def test_a_network_on_a_gpu_codes_in_batches_and_a_resumed_run_gives_the_same_files(
+    pictures: Path, tmp_path: Path, network: str
+) -> None:
+    import torch
+
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    whole = rdp.evaluate(pictures, [network, "png"], METRICS, tmp_path / "whole", device="cuda").to_pandas()
+    own = whole[whole.point.str.startswith("checkpoint")]
+    assert (
+        (whole.status == "ok").all() and own.encode_device.eq("cuda:0").all() and own.decode_device.eq("cuda:0").all()
+    )
+    for part in (sorted(pictures.iterdir())[:5], sorted(pictures.iterdir())):
+        run = rdp.evaluate(part, [network, "png"], METRICS, tmp_path / "parts", device="cuda", dataset="pictures")
+    pd.testing.assert_series_equal(whole.file_sha256, run.to_pandas().file_sha256)
+    pd.testing.assert_series_equal(whole.reconstruction_sha256, run.to_pandas().reconstruction_sha256)

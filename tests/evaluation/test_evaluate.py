@@ -247,3 +247,19 @@ def test_arguments_of_a_wrong_type_are_refused(options: dict[str, object], photo
     arguments = {"codecs": "png", "metrics": "mse", **options}
     with pytest.raises(SpecError):
         rdp.evaluate(photos, out=tmp_path / "run", **arguments)  # type: ignore[arg-type]
+
+
+def test_a_run_made_before_a_column_was_added_opens_and_grows(photos: Path, tmp_path: Path) -> None:
+    """Parts of older versions lack later columns, which are then empty."""
+    import pyarrow.parquet as pq
+
+    out = tmp_path / "run"
+    rdp.evaluate(photos, "png", ["mse"], out, jobs=1)
+    (part,) = (out / "cells").glob("*.parquet")
+    table = pq.ParquetFile(part).read()
+    assert "bpp_fixed_law" in table.column_names
+    pq.write_table(table.drop_columns(["bpp_fixed_law"]), part)
+    frame = rdp.open_run(out).to_pandas()
+    assert len(frame) == 3 and frame.bpp_fixed_law.isna().all()
+    frame = rdp.evaluate(photos, ["png", "webp"], ["mse"], out, jobs=1).to_pandas()
+    assert len(frame) == 6 and frame.bpp_fixed_law.isna().all()

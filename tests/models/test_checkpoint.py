@@ -39,10 +39,18 @@ def test_what_is_saved_is_what_is_loaded(tmp_path: Path) -> None:
     assert header.identity == identity_of(loaded).hex()
 
 
+def test_saving_twice_writes_the_same_bytes(tmp_path: Path) -> None:
+    """The hash of a file of weights is its name in tables."""
+    files = [tmp_path / f"{i}.safetensors" for i in range(4)]
+    for path in files:
+        save_model(path, small(), {"steps": "1", "data": "a", "hardware": "b"})
+    assert len({path.read_bytes() for path in files}) == 1
+
+
 def test_the_identity_leaves_the_decoder_out_and_nothing_else() -> None:
     """Decoders can be exchanged without making files unreadable; encoder and entropy model cannot."""
     first = identity_of(small())
-    for name, parameter in small().named_parameters():
+    for name, _ in small().named_parameters():
         model = small()
         with torch.no_grad():
             dict(model.named_parameters())[name].reshape(-1)[0] += 0.125

@@ -69,8 +69,8 @@ class Network:
         self.resources = resources
         self._model = model
         self._codings: dict[tuple[Fraction, str], LatentCoding] = {}
-        self._analysis = fast_transform(model.analysis, device=resources.device, dtype=resources.dtype)  # type: ignore[arg-type]
-        self._synthesis = fast_transform(model.synthesis, device=resources.device, dtype=resources.dtype)  # type: ignore[arg-type]
+        self._analysis = fast_transform(model.analysis, device=resources.device, dtype=resources.dtype)
+        self._synthesis = fast_transform(model.synthesis, device=resources.device, dtype=resources.dtype)
         model.analysis, model.synthesis = _Ready(self._analysis), _Ready(self._synthesis)
 
     def size(self, height: int, width: int) -> LatentSize:

@@ -49,7 +49,8 @@ class WorkerCodec(Codec):
     """A codec whose networks and entropy coding are a foreign library's, in another interpreter and on its CPU.
 
     The interpreter is named by the environment variable `variable`; without it, this one is used if it has the
-    library. A worker process there is started when the first image comes, and shared by all points of the library.
+    library. A worker process there is started when the first image comes, and shared by all points of the library;
+    the time of the first image includes its start, some seconds.
     """
 
     library: ClassVar[str]
