@@ -29,7 +29,12 @@ def test_a_wheel_carries_the_package_and_the_index_of_weights(root: Path, tmp_pa
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
         archive.extractall(tmp_path / "site")
-    assert {"rdp/__init__.py", "rdp/py.typed", "rdp/pretrained/index.toml"} <= names
+    assert {
+        "rdp/__init__.py",
+        "rdp/py.typed",
+        "rdp/pretrained/index.toml",
+        "rdp/codecs/descriptions/tfci.toml",
+    } <= names
     assert not [name for name in names if name.startswith(("tests/", "benchmarks/", "studies/"))]
     code = "import rdp, rdp.weights as w; print(rdp.__file__); print(w.pretrained_folder()); print(*w.load_index())"
     done = subprocess.run(

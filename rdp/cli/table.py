@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from rdp.columns import ESTIMATE_COLUMNS
 from rdp.errors import SpecError
 
 table_app = typer.Typer(no_args_is_help=True, help="Show or export the rows of a run, or of a table of your own.")
@@ -84,5 +85,5 @@ def read_column_map(pairs: list[str] | None) -> dict[str, str]:
 
 def _default_columns(names: list[str]) -> list[str]:
     """What fits a terminal: no hashes and no provenance."""
-    hidden = {"width", "height", "contended", "session", "encoder_id", "codec_version", "message", "bpp_estimated"}
+    hidden = {"width", "height", "contended", "session", "encoder_id", "codec_version", "message", *ESTIMATE_COLUMNS}
     return [n for n in names if n not in hidden and not n.endswith(("_sha256", "_device", "_s"))]

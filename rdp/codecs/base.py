@@ -140,6 +140,15 @@ class Codec(ABC):
         return pairs, None
 
     @classmethod
+    def point_of(cls, data: bytes, where: str) -> str | None:
+        """The spec of a point that decodes a file of this family's format; None where the family's name is enough.
+
+        `where` names the file in messages. Raises `FormatError` for data that are no such file, and what says what
+        is missing on this machine.
+        """
+        return None
+
+    @classmethod
     def check(cls, values: Mapping[str, Value], where: str) -> None:
         """Raise `SpecError` for values that do not go together; most families have nothing to refuse."""
         return

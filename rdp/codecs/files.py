@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rdp.codecs.base import DEFAULT_RESOURCES, Codec, OperatingPoint, Resources
 from rdp.codecs.formats import FORMATS, sniff, suffixes_of
-from rdp.codecs.registry import FAMILIES, create_codec
+from rdp.codecs.registry import FAMILIES, create_codec, load_family
 from rdp.codecs.spec import parse_point
 from rdp.codecs.tools import ExternalTool
 from rdp.errors import FormatError, RdpError, SpecError
@@ -176,7 +176,8 @@ def _point_of(source: Path, data: bytes) -> OperatingPoint:
         raise FormatError(f"{source} {what}: name what decodes it with --codec, or give another file")
     if family not in FAMILIES:
         raise FormatError(f"{source} is a {FORMATS[family].title} file, and this rdp has no codec for it")
-    return decoding_point(family)
+    point = load_family(family).point_of(data, str(source))
+    return decoding_point(family) if point is None else parse_point(point)
 
 
 def _other_family(family: str, data: bytes) -> str:

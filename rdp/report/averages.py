@@ -27,7 +27,7 @@ PSNR_OF_MEAN_MSE = "psnr_of_mean_mse"
 BY_PIXELS = "_by_pixels"
 WITH_SIDE_INFO = "_with_side_info"
 
-_UNREPORTED = {"width", "height", "session", "nbytes", "bpp_estimated", "encode_s", "decode_s"}
+_UNREPORTED = {"width", "height", "session", "nbytes", "bpp_estimated", "bpp_fixed_law", "encode_s", "decode_s"}
 """Numbers of ours that are shown only when they are asked for, or optimised or bounded."""
 
 _PEAK_SQUARED = 255.0**2

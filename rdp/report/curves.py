@@ -15,7 +15,7 @@ from rdp.selection.problem import FloatArray, weighted_mean
 
 MOST_PANELS = 3
 MOST_LINES = 12
-_RATES = ("bpp", "bpp_estimated", "nbytes")
+_RATES = ("bpp", "bpp_estimated", "bpp_fixed_law", "nbytes")
 _QUALITIES = ("psnr", "mse", "ms_ssim_db", "ms_ssim", "ssim")
 _WIDE = 8.0
 """Averages whose largest is so many times the smallest are drawn on a logarithmic scale."""

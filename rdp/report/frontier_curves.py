@@ -24,7 +24,7 @@ from rdp.selection.frontiers.verb import Frontier
 from rdp.selection.problem import BoolArray, Constraint
 from rdp.selection.single_points import eligible_points
 
-RATES = ("bpp", "bpp_estimated", "nbytes")
+RATES = ("bpp", "bpp_estimated", "bpp_fixed_law", "nbytes")
 
 
 @dataclass(frozen=True)

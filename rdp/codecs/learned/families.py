@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rdp.codecs.base import OperatingPoint
-from rdp.codecs.keys import Key, Value, spell
+from rdp.codecs.keys import Key, Value, quote, spell
 from rdp.codecs.learned.codec import STEP_KEY, STEPS, TABLES, LearnedCodec
 from rdp.errors import SpecError, WeightsError
 from rdp.weights import WeightsEntry, WeightsFile, entries_used_by, resolve, search_folders, sha256_of
@@ -127,6 +127,13 @@ class Checkpoint(LearnedCodec):
             for text in split_items(pairs["sha"], spec):
                 paths[text] = _file_of(text, spec)
         return pairs, Checkpoints(paths)
+
+    @classmethod
+    def point_of(cls, data: bytes, where: str) -> str | None:
+        """The weights whose identity the file carries."""
+        from rdp.codecs.learned.finding import weights_of
+
+        return f"checkpoint:path={quote(str(weights_of(data, where)))}"
 
     def find_weights(self, point: OperatingPoint) -> WeightsFile:
         sha = str(point.get("sha"))

@@ -23,9 +23,9 @@ def weights_of(data: bytes, where: str) -> Path:
                 return path
     looked = ", ".join(str(folder) for folder in search_folders())
     raise WeightsError(
-        f"{where} was made by a learned codec whose weights (identity {identity}) lie in none of {looked}: name the "
-        "codec that made it with --codec, for example checkpoint:path=FILE.safetensors, or put its weights into a folder "
-        "of RDP_WEIGHTS"
+        f"{where} was made by a learned codec whose weights (identity {identity}) lie in none of {looked}. Name the "
+        "codec that made it with --codec (for example checkpoint:path=FILE.safetensors), or put its weights into a "
+        "folder of RDP_WEIGHTS"
     )
 
 

@@ -36,5 +36,6 @@ def check_memory(transform_bytes: int, count: int, size: LatentSize, device: str
     if free is not None and needed > free:
         raise CodecError(
             f"a picture of {size.width}x{size.height} pixels needs about {needed / 2**30:.1f} GiB of memory on "
-            f"{device}, and {free / 2**30:.1f} GiB are free: cut the picture into parts, run fewer jobs, or use a larger machine"
+            f"{device}, and {free / 2**30:.1f} GiB are free: cut the picture into parts, run fewer jobs, or use a "
+            "larger machine"
         )
