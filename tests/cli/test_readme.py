@@ -13,9 +13,10 @@ import pytest
 BLOCK = re.compile(r"(?P<mark><!-- needs internet -->\n)?```(?P<language>\w+)\n(?P<body>.*?)```", re.DOTALL)
 
 
-def blocks(readme: str, language: str) -> list[str]:
-    found = [m for m in BLOCK.finditer(readme) if m["language"] == language and not m["mark"]]
-    return [m["body"] for m in found if "make " not in m["body"]]
+def blocks(readme: str, *languages: str) -> list[tuple[str, str]]:
+    """(language, body) of the blocks in some languages, as they stand; those that need the internet are left out."""
+    found = [m for m in BLOCK.finditer(readme) if m["language"] in languages and not m["mark"]]
+    return [(m["language"], m["body"]) for m in found if "make " not in m["body"]]
 
 
 def environment() -> dict[str, str]:
@@ -26,17 +27,14 @@ def environment() -> dict[str, str]:
 @pytest.mark.slow
 def test_the_commands_of_the_readme_run_as_written(root: Path, tmp_path: Path) -> None:
     readme = (root / "README.md").read_text()
-    shell = blocks(readme, "sh")
-    assert len(shell) >= 5
-    for body in shell:
+    written = blocks(readme, "sh", "python")
+    assert len(written) >= 7
+    run = {"sh": ["bash", "-euo", "pipefail", "-c"], "python": [sys.executable, "-c"]}
+    for language, body in written:
         done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", body], cwd=tmp_path, env=environment(), capture_output=True, text=True,
-            check=False,
-        )  # fmt: skip
+            [*run[language], body], cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0, f"{body}\n{done.stdout}\n{done.stderr}"
-    (python,) = blocks(readme, "python")
-    done = subprocess.run([sys.executable, "-c", python], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
     for name in ("run/rd.json", "run/rdp.json", "report/report.md", "report/points.tex", "report/points.csv"):
         assert (tmp_path / name).stat().st_size > 0
 
@@ -58,7 +56,7 @@ def test_the_demo_writes_what_it_says(root: Path, tmp_path: Path) -> None:
 def test_the_tool_of_the_readme_is_a_valid_description(root: Path, tmp_path: Path) -> None:
     from rdp.codecs import load_tools
 
-    (toml,) = blocks((root / "README.md").read_text(), "toml")
+    ((_, toml),) = blocks((root / "README.md").read_text(), "toml")
     (tmp_path / "t.toml").write_text(toml)
     assert list(load_tools([tmp_path / "t.toml"])) == ["cjxl"]
 
