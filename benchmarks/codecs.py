@@ -116,7 +116,7 @@ class Ours:
 
     def measure(self, path: Path) -> dict[str, float]:
         """As `Peer.measure`. Without the codec, the PSNR is that of the latent rounded about the exact means."""
-        pixels = np.asarray(Image.open(path).convert("RGB"))
+        pixels = np.array(Image.open(path).convert("RGB"))
         image = torch.from_numpy(pixels).permute(2, 0, 1)[None].float().div(255)
         height, width = image.shape[-2:]
         x = F.pad(image, (0, -width % 64, 0, -height % 64))
@@ -213,8 +213,8 @@ def table(results: dict[str, list[dict[str, float]]], options: argparse.Namespac
     baseline = results["CompressAI"]
     names = [name for name in PARTS if options.part == "codec" or name in PARTS[:2]]
     lines = [
-        f"mbt2018-mean, quality 1; {options.count} images x {options.repeats}, {options.threads} threads. Milliseconds: "
-        "median (quartiles). Ratio: times as fast as CompressAI. Rate: of the rate of matrix products in that dtype.",
+        f"mbt2018-mean, quality 1; {options.count} images x {options.repeats}, {options.threads} threads. "
+        "Milliseconds: median (quartiles). Ratio: times as fast as CompressAI. Rate: of matrix products in that dtype.",
         "",
         "| part | side | ms | ratio | rate |",
         "| --- | --- | ---: | ---: | ---: |",

@@ -104,7 +104,7 @@ def serve(weights: Path) -> None:
 
 def measure(model: torch.nn.Module, path: Path) -> dict[str, float]:
     """One image, padded to a multiple of 64, through the codec and through its transforms."""
-    image = torch.from_numpy(np.asarray(Image.open(path).convert("RGB"))).permute(2, 0, 1)[None].float().div(255)
+    image = torch.from_numpy(np.array(Image.open(path).convert("RGB"))).permute(2, 0, 1)[None].float().div(255)
     height, width = image.shape[-2:]
     x = F.pad(image, (0, -width % 64, 0, -height % 64))
     start = time.perf_counter()
@@ -116,7 +116,7 @@ def measure(model: torch.nn.Module, path: Path) -> dict[str, float]:
     analysed = time.perf_counter()
     model.g_s(y.round())
     synthesised = time.perf_counter()
-    mse = F.mse_loss(decoded[..., :height, :width], image).item()
+    mse = F.mse_loss(decoded[..., :height, :width].clamp(0, 1), image).item()
     return {
         "encode_s": encoded - start,
         "decode_s": done - encoded,

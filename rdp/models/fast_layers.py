@@ -16,7 +16,6 @@ from rdp.models.fast_stages import (
     Residual,
     Setting,
     Shape,
-    Shuffle,
     Stage,
     Whole,
     Windows,
@@ -112,6 +111,25 @@ class ShuffledConvolution(Windows):
         plain = square and layer.groups == 1 and layer.dilation == (1, 1) and before == after
         few = layer.out_channels * layer.stride[0] ** 2 <= FEW_CHANNELS
         return plain and few and geometry.shape((1, 1, 8, 8))[2:] == (8 * layer.stride[0], 8 * layer.stride[1])
+
+
+class Shuffle(Stage):
+    """nn.PixelShuffle."""
+
+    def __init__(self, factor: int, setting: Setting) -> None:
+        self.factor = factor
+        self.setting = setting
+
+    def stream(self, blocks: Iterator[Tensor]) -> Iterator[Tensor]:
+        for block in blocks:
+            yield F.pixel_shuffle(block, self.factor)
+
+    def shape(self, given: Shape) -> Shape:
+        batch, channels, height, width = given
+        return batch, channels // self.factor**2, height * self.factor, width * self.factor
+
+    def memory(self, given: Shape, rows: int) -> tuple[int, int]:
+        return self.setting.nbytes(given, rows), rows * self.factor
 
 
 class _Geometry:

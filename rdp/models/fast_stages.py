@@ -91,25 +91,6 @@ class Pointwise(Stage):
         return round(self.copies * self.setting.nbytes(given, rows)), rows
 
 
-class Shuffle(Stage):
-    """nn.PixelShuffle."""
-
-    def __init__(self, factor: int, setting: Setting) -> None:
-        self.factor = factor
-        self.setting = setting
-
-    def stream(self, blocks: Iterator[Tensor]) -> Iterator[Tensor]:
-        for block in blocks:
-            yield F.pixel_shuffle(block, self.factor)
-
-    def shape(self, given: Shape) -> Shape:
-        batch, channels, height, width = given
-        return batch, channels // self.factor**2, height * self.factor, width * self.factor
-
-    def memory(self, given: Shape, rows: int) -> tuple[int, int]:
-        return self.setting.nbytes(given, rows), rows * self.factor
-
-
 class ReflectRows(Stage):
     """nn.ReflectionPad2d((left, right, top, bottom))."""
 
