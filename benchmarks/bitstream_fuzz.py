@@ -19,7 +19,9 @@ import sys
 import time
 import traceback
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -27,6 +29,9 @@ from rdp.bitstream.coder import SymbolReader, SymbolWriter
 from rdp.bitstream.container import Container, pack, unpack
 from rdp.bitstream.tables import FrequencyTables
 from rdp.errors import FormatError
+
+Whole = TypeVar("Whole")
+"""What belongs to a whole file: how it is read."""
 
 TIME_LIMIT_S = 1.0
 CHECKSUM_BYTES = 4
@@ -68,7 +73,7 @@ def with_checksum(data: bytes) -> bytes:
     return body + zlib.crc32(body).to_bytes(CHECKSUM_BYTES, "big")
 
 
-def mutate(files: list[tuple[bytes, Recipe]], seed: int) -> tuple[bytes, Recipe]:
+def mutate(files: list[tuple[bytes, Whole]], seed: int) -> tuple[bytes, Whole]:
     """One damaged file; the same for the same seed."""
     rng = random.Random(seed)
     whole, recipe = rng.choice(files)
@@ -125,18 +130,15 @@ def check(data: bytes, recipe: Recipe) -> str:
     return outcome
 
 
-def run(first: int, count: int) -> int:
-    """Read the files of seeds first to first + count, print what came out; the number of failures."""
-    files = corpus()
+def run(first: int, count: int, files: list[tuple[bytes, Whole]], examine: Callable[[bytes, Whole], str]) -> int:
+    """Examine the damaged files of seeds first to first + count, print what came out; the number of failures."""
     outcomes: collections.Counter[str] = collections.Counter()
     failures, size, started = 0, 0, time.perf_counter()
-    for data, recipe in files:
-        read(data, recipe)
     for seed in range(first, first + count):
         data, recipe = mutate(files, seed)
         size += len(data)
         try:
-            outcomes[check(data, recipe)] += 1
+            outcomes[examine(data, recipe)] += 1
         except KeyboardInterrupt:
             raise
         except BaseException:  # noqa: BLE001 - whatever comes (a panic of the extension is no Exception) is the finding
@@ -155,7 +157,10 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=1, help="seed of the first file; the next has the next")
     options = parser.parse_args()
-    sys.exit(1 if run(options.seed, options.count) else 0)
+    files = corpus()
+    for data, recipe in files:
+        read(data, recipe)
+    sys.exit(1 if run(options.seed, options.count, files, check) else 0)
 
 
 if __name__ == "__main__":

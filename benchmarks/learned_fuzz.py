@@ -11,17 +11,15 @@ says which seed.
 from __future__ import annotations
 
 import argparse
-import collections
 import re
 import sys
 import tempfile
 import time
-import traceback
 from pathlib import Path
 
 import numpy as np
 import torch
-from bitstream_fuzz import mutate
+from bitstream_fuzz import run
 
 from rdp.codecs import Codec, create_codec, parse_point
 from rdp.errors import RdpError
@@ -74,37 +72,15 @@ def check(data: bytes, codec: Codec) -> str:
     return outcome
 
 
-def run(first: int, count: int) -> int:
-    """Decode the files of seeds first to first + count, print what came out; the number of failures."""
-    outcomes: collections.Counter[str] = collections.Counter()
-    failures = 0
-    with tempfile.TemporaryDirectory() as folder:
-        files = corpus(Path(folder))
-        started = time.perf_counter()
-        for seed in range(first, first + count):
-            data, codec = mutate(files, seed)
-            try:
-                outcomes[check(data, codec)] += 1
-            except KeyboardInterrupt:
-                raise
-            except BaseException:  # noqa: BLE001 - whatever comes (a panic of an extension is no Exception) is the finding
-                failures += 1
-                print(f"FAILED at seed {seed}: {traceback.format_exc()}")
-        spent = time.perf_counter() - started
-    print(f"{count} files in {spent:.1f} s: {count / spent:.0f} files/s")
-    for outcome, number in outcomes.most_common():
-        print(f"{number:8d}  {outcome}")
-    print(f"{failures} failures")
-    return failures
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=1, help="seed of the first file; the next has the next")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    sys.exit(1 if run(options.seed, options.count) else 0)
+    with tempfile.TemporaryDirectory() as folder:
+        failures = run(options.seed, options.count, corpus(Path(folder)), check)
+    sys.exit(1 if failures else 0)
 
 
 if __name__ == "__main__":

@@ -8,10 +8,7 @@ bounds, the table of scales) is left out.
 
 from __future__ import annotations
 
-import pickle
 import re
-import struct
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +18,7 @@ from torch import Tensor
 
 from rdp.errors import WeightsError
 from rdp.models.base import CompressionModel
+from rdp.models.conversion.archives import read_archive
 from rdp.models.factorized import FactorizedPrior
 from rdp.models.hyperprior import MeanScaleHyperprior, ScaleHyperprior
 
@@ -43,14 +41,6 @@ _COMPUTED = re.compile(
     r"|g_[as]\.\d+\.(beta|gamma)_reparam\.(pedestal|lower_bound\.bound)"
 )
 """Keys of tensors that hold nothing learned. `gaussian_conditional` has only such."""
-
-_UNREADABLE = (
-    pickle.UnpicklingError, RuntimeError, EOFError, ValueError, TypeError, LookupError, AttributeError,
-    ArithmeticError, AssertionError, MemoryError, struct.error,
-)  # fmt: skip
-"""What `torch.load` has been seen to raise for files that are damaged or something else, and relatives of it."""
-
-_GLOBAL = re.compile(r"GLOBAL (\S+)")
 
 _LISTED = 8
 """How many keys an error names before it says how many more there are."""
@@ -173,31 +163,6 @@ def _list(words: list[str]) -> str:
 
 def _read(path: Path) -> Mapping[str, Any]:
     """The state dict in a file, read without running code from it."""
-    try:
-        with warnings.catch_warnings():
-            # Of pickle protocols that the reader may not know: if it does not, it says so by an error.
-            warnings.simplefilter("ignore", UserWarning)
-            document = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise WeightsError(f"weights file {path} cannot be read: {error.strerror or error}") from error
-    except _UNREADABLE as error:
-        raise WeightsError(f"{path} {_what_is_wrong(error)}") from error
-    if isinstance(document, Mapping) and isinstance(document.get("state_dict"), Mapping):
-        document = document["state_dict"]
-    if not isinstance(document, Mapping):
-        raise WeightsError(f"{path} holds a {type(document).__name__} and not a state dict")
-    return document
-
-
-def _what_is_wrong(error: BaseException) -> str:
-    """Why `torch.load` refused a file, without its advice to try the same with the checks off."""
-    foreign = _GLOBAL.search(str(error))
-    if foreign:
-        return (
-            f"would run code when loaded ({foreign[1]}), and is refused. Where it comes from a trusted program, save "
-            "there the state dict alone: torch.save(model.state_dict(), path)"
-        )
-    if isinstance(error, pickle.UnpicklingError):
-        return "is no archive of tensors saved by PyTorch; a pickle of other things is never loaded"
-    reason = str(error).strip().partition("\n")[0].partition(". ")[0] or type(error).__name__
-    return f"is no archive of tensors saved by PyTorch, or damaged: {reason}"
+    document = read_archive(path, "a state dict", "torch.save(model.state_dict(), path)")
+    inner = document.get("state_dict")
+    return inner if isinstance(inner, Mapping) else document

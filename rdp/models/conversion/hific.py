@@ -10,10 +10,7 @@ the coder) or belongs to training alone (perceptual loss) is left out; the discr
 from __future__ import annotations
 
 import math
-import pickle
 import re
-import struct
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from rdp.errors import WeightsError
+from rdp.models.conversion.archives import read_archive
 from rdp.models.densities import FactorizedDensity
 from rdp.models.discriminator import ConditionalDiscriminator
 from rdp.models.hific import PRIOR_FILTERS, HiFiC
@@ -74,10 +72,6 @@ _NOT_LEARNED = re.compile(
 )
 _NORM = re.compile(r"\.(gamma|beta)$")
 _EDGE = math.log(2 / 1e-9 - 1)
-_UNREADABLE = (
-    pickle.UnpicklingError, RuntimeError, EOFError, ValueError, TypeError, LookupError, AttributeError,
-    ArithmeticError, AssertionError, MemoryError, struct.error,
-)  # fmt: skip
 
 
 def load_hific_torch(path: str | Path) -> HiFiC:
@@ -86,23 +80,8 @@ def load_hific_torch(path: str | Path) -> HiFiC:
     No code in the file is run. Raises `WeightsError` naming the file if it cannot be read, holds more than tensors,
     numbers and texts, and as `convert_hific_torch` does.
     """
-    try:
-        with warnings.catch_warnings():
-            # Of pickle protocols that the reader may not know: if it does not, it says so by an error.
-            warnings.simplefilter("ignore", UserWarning)
-            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise WeightsError(f"weights file {path} cannot be read: {error.strerror or error}") from error
-    except _UNREADABLE as error:
-        named = re.search(r"GLOBAL (\S+)", str(error))
-        if named:
-            raise WeightsError(
-                f"{path} would run code when loaded ({named[1]}), and is refused. Where it comes from a trusted "
-                'program, save there the tensors alone: torch.save({"model_state_dict": model.state_dict()}, path)'
-            ) from error
-        raise WeightsError(f"{path} is no checkpoint saved by PyTorch, or damaged ({type(error).__name__})") from error
-    if not isinstance(checkpoint, Mapping):
-        raise WeightsError(f"{path} holds a {type(checkpoint).__name__} and not a checkpoint of HiFiC")
+    advice = 'torch.save({"model_state_dict": model.state_dict()}, path)'
+    checkpoint = read_archive(path, "a checkpoint of HiFiC", advice)
     try:
         return convert_hific_torch(checkpoint)
     except WeightsError as error:
