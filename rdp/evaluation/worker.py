@@ -21,6 +21,7 @@ from rdp.evaluation.cells import (
 )
 from rdp.evaluation.scoring import Original, Pending, Scorer, describe_error
 from rdp.evaluation.tasks import CellResult, CellWork, ImageTask, Seconds, TaskResult, WorkerSettings
+from rdp.execution.allocator import keep_freed_memory
 from rdp.images import hash_bytes, hash_pixels, read_image
 from rdp.tables import FAILED
 
@@ -54,6 +55,7 @@ def start_worker(settings: WorkerSettings) -> None:
     """Initializer of a worker process. One thread a worker: the parallelism is over images."""
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = "1"
+    keep_freed_memory()
     _STATE[:] = [WorkerState(settings, CodecShelf(settings))]
 
 
