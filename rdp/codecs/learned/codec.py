@@ -164,14 +164,8 @@ class LearnedCodec(Codec):
             ):
                 raise CodecError("files of different sizes or quantisation steps cannot be decoded in one batch")
         coding = self._coding(containers[0].parameters)
-        self._check_size(first, len(containers))
+        self.network.check_coding(first, len(containers))  # before anything is taken for what a header states
         return coding.decompress([container.payload for container in containers], first.rows, first.columns)
-
-    def _check_size(self, size: LatentSize, count: int) -> None:
-        """Say what memory a picture takes before any is taken for the sizes that a header states."""
-        from rdp.codecs.learned.memory import check_memory
-
-        check_memory(0, count, size, self.resources.device)
 
     def _size(self, container: Container) -> LatentSize:
         return self.network.size(container.height, container.width)

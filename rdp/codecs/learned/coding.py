@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -49,7 +49,13 @@ class Decoded:
 
 
 class LatentCoding(ABC):
-    """Codes the latents of one network at one quantisation step, on one device."""
+    """Codes the latents of one network at one quantisation step, on one device.
+
+    `element_bytes`: memory that coding takes at its peak for each element of the latent, from above; measured at
+    4096 x 4096 pixels (`benchmarks/large_image.py`).
+    """
+
+    element_bytes: ClassVar[int] = 40
 
     def __init__(self, model: CompressionModel, step: Fraction, device: str) -> None:
         self.model = model

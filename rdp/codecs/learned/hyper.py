@@ -44,6 +44,8 @@ class Law:
 class HyperCoding(LatentCoding):
     """Latents whose scales, and means where there are any, a hyper-latent tells."""
 
+    element_bytes = 110
+
     def __init__(self, model: Any, step: Fraction, device: str) -> None:
         super().__init__(model, step, device)
         self._hyper_analysis = fast_transform(model.hyper_analysis, device=device, dtype="float32")
@@ -121,6 +123,8 @@ class HyperCoding(LatentCoding):
 
 class CheckerboardCoding(HyperCoding):
     """Anchors first, with what the hyper-latent tells; the others with the context of the anchors."""
+
+    element_bytes = 260
 
     def __init__(self, model: Any, step: Fraction, device: str) -> None:
         super().__init__(model, step, device)

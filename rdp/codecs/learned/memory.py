@@ -12,9 +12,6 @@ if TYPE_CHECKING:
     from rdp.codecs.learned.network import LatentSize
 
 _MEMINFO = "/proc/meminfo"
-_CODING_BYTES = 60_000
-"""Per position of the latent: symbols, tables, and the exact hyper-network's activations in float64, in all
-architectures; measured at 8192 x 8192 with 192 and 320 channels."""
 
 
 def available_bytes(device: str) -> int | None:
@@ -29,9 +26,8 @@ def available_bytes(device: str) -> int | None:
         return None
 
 
-def check_memory(transform_bytes: int, count: int, size: LatentSize, device: str) -> None:
-    """Raise `CodecError` if transforming and coding `count` pictures would take more memory than is free."""
-    needed = transform_bytes + count * size.rows * size.columns * _CODING_BYTES
+def check_memory(needed: int, size: LatentSize, device: str) -> None:
+    """Raise `CodecError` if a step that takes `needed` bytes, for pictures of a size, would take more than is free."""
     free = available_bytes(device)
     if free is not None and needed > free:
         raise CodecError(

@@ -68,6 +68,7 @@ class Network:
         self.stride = model.stride
         self.resources = resources
         self._model = model
+        self._latent_channels = int(getattr(model, "latent_channels", model.config["latent_channels"]))
         self._codings: dict[tuple[Fraction, str], LatentCoding] = {}
         self._analysis = fast_transform(model.analysis, device=resources.device, dtype=resources.dtype)
         self._synthesis = fast_transform(model.synthesis, device=resources.device, dtype=resources.dtype)
@@ -90,6 +91,11 @@ class Network:
             return ShrinkageCoding(self._model, step, self.resources.device, tables)
         return CODINGS[self.architecture](self._model, step, self.resources.device)
 
+    def check_coding(self, size: LatentSize, count: int) -> None:
+        """Raise `CodecError` if there is not enough memory to code, or decode, the latents of pictures of a size."""
+        elements = count * size.rows * size.columns * self._latent_channels
+        check_memory(elements * CODINGS[self.architecture].element_bytes, size, self.resources.device)
+
     def analyse(self, images: Sequence[Pixels]) -> Tensor:
         """Latents (N, M, rows, columns), float32, of images uint8 (H, W, 3) of one padded size.
 
@@ -97,7 +103,8 @@ class Network:
         """
         size = self.size(*images[0].shape[:2])
         height, width = size.rows * LATENT_STRIDE, size.columns * LATENT_STRIDE
-        check_memory(self._analysis.peak_bytes(height, width, 3, len(images)), len(images), size, self.resources.device)
+        check_memory(self._analysis.peak_bytes(height, width, 3, len(images)), size, self.resources.device)
+        self.check_coding(size, len(images))
         padded = np.stack([_pad(image, height, width) for image in images])
         x = torch.from_numpy(padded).to(self.resources.device).permute(0, 3, 1, 2).float().div_(255)
         with torch.inference_mode(), _settings(self.resources.device):
@@ -110,7 +117,7 @@ class Network:
         """
         count, channels, rows, columns = y_hat.shape
         needed = self._synthesis.peak_bytes(rows, columns, channels, count)
-        check_memory(needed, count, sizes[0], self.resources.device)
+        check_memory(needed, sizes[0], self.resources.device)
         with torch.inference_mode(), _settings(self.resources.device):
             x_hat = self._model.synthesise(y_hat.to(self.resources.device))
             pictures = (

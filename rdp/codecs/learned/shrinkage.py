@@ -29,6 +29,8 @@ class ShrinkageCoding(LatentCoding):
     what floating-point networks give, so that these run as they are.
     """
 
+    element_bytes = 70
+
     def __init__(self, model: Any, step: Fraction, device: str, tables: str = "trained") -> None:
         """Raises `WeightsError` for trained tables of a network without a trained law."""
         super().__init__(model, step, device)
