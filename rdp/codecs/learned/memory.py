@@ -11,7 +11,7 @@ from rdp.errors import CodecError
 if TYPE_CHECKING:
     from rdp.codecs.learned.network import LatentSize
 
-_MEMINFO = "/proc/meminfo"
+MEMINFO = "/proc/meminfo"
 
 
 def available_bytes(device: str) -> int | None:
@@ -19,7 +19,7 @@ def available_bytes(device: str) -> int | None:
     if torch.device(device).type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     try:
-        with open(_MEMINFO, encoding="ascii") as file:  # noqa: PTH123 - a file of the kernel
+        with open(MEMINFO, encoding="ascii") as file:  # noqa: PTH123 - a file of the kernel
             fields = dict(line.split(":", 1) for line in file)
         return int(fields["MemAvailable"].split()[0]) * 1024
     except (OSError, KeyError, ValueError):

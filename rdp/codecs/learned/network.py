@@ -32,6 +32,9 @@ Pixels = NDArray[np.uint8]
 LATENT_STRIDE = 16
 """Pixels along a side for one position of the latent, in every architecture here."""
 
+PIXEL_BYTES = 18
+"""Of a picture on its way in or out: three 8-bit and three float32 samples, and a part of them once more."""
+
 CODINGS: dict[str, type[LatentCoding]] = {
     "factorized": FactorizedCoding,
     "scale_hyperprior": HyperCoding,
@@ -103,7 +106,9 @@ class Network:
         """
         size = self.size(*images[0].shape[:2])
         height, width = size.rows * LATENT_STRIDE, size.columns * LATENT_STRIDE
-        check_memory(self._analysis.peak_bytes(height, width, 3, len(images)), size, self.resources.device)
+        pixels = len(images) * height * width
+        needed = self._analysis.peak_bytes(height, width, 3, len(images)) + pixels * PIXEL_BYTES
+        check_memory(needed, size, self.resources.device)
         self.check_coding(size, len(images))
         padded = np.stack([_pad(image, height, width) for image in images])
         x = torch.from_numpy(padded).to(self.resources.device).permute(0, 3, 1, 2).float().div_(255)
@@ -116,7 +121,8 @@ class Network:
         Raises `CodecError` if there is not enough memory.
         """
         count, channels, rows, columns = y_hat.shape
-        needed = self._synthesis.peak_bytes(rows, columns, channels, count)
+        pixels = count * rows * columns * LATENT_STRIDE**2
+        needed = self._synthesis.peak_bytes(rows, columns, channels, count) + pixels * PIXEL_BYTES
         check_memory(needed, sizes[0], self.resources.device)
         with torch.inference_mode(), _settings(self.resources.device):
             x_hat = self._model.synthesise(y_hat.to(self.resources.device))
