@@ -15,7 +15,7 @@ help:
 	@echo "make demo    evaluate six photographs, solve two problems, write $(OUT)/"
 	@echo "make test    lint, type-check, run all tests and the documentation's examples"
 	@echo "make fast    the tests without the slow ones"
-	@echo "make bench   all benchmarks: speed as ratios, BPG beside the reference, its decoder on damaged files"
+	@echo "make bench   all benchmarks: speed as ratios, BPG beside the reference, decoders on damaged files, large images"
 	@echo "make kodak   the table of README.md, from ../shared/data/kodak"
 
 setup: $(VENV)/.ready
@@ -66,6 +66,11 @@ bench: setup
 	$(BIN)/python benchmarks/metrics.py
 	$(BIN)/python benchmarks/bpg_fuzz.py --count 100000 --seed 1
 	$(BIN)/python benchmarks/bpg_reference.py --speed
+	$(BIN)/python benchmarks/bitstream_fuzz.py --count 100000
+	$(BIN)/python benchmarks/learned_fuzz.py --count 100000
+	-$(BIN)/python benchmarks/same_symbols.py --images ../shared/data/kodak
+	$(BIN)/python benchmarks/evaluate_learned.py
+	$(BIN)/python benchmarks/large_image.py --side 8192
 	-$(BIN)/python benchmarks/bpg_reference.py
 
 kodak: setup

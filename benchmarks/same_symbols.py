@@ -46,6 +46,10 @@ def random_weights(folder: Path, architecture: str, image: np.ndarray) -> Path:
     with torch.no_grad():
         last = [part for part in model.analysis if hasattr(part, "weight")][-1]
         last.weight.mul_(2 / model.analyse(x).std())
+        for name in ("hyper_synthesis", "hyper_synthesis_scale"):
+            if hasattr(model, name):
+                biases = [part.bias for part in getattr(model, name) if hasattr(part, "bias")][-1]
+                biases[: len(biases) // (2 if name == "hyper_synthesis" else 1)] += 2
     path = folder / f"{architecture}.safetensors"
     save_model(path, model)
     return path

@@ -9,21 +9,22 @@ bfloat16 where the processor has it.
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from rdp.errors import SpecError, suggest
 from rdp.models.fast_layers import layers, stage
-from rdp.models.fast_stages import Setting, Shape, Stage, Whole, chain
+from rdp.models.fast_stages import Pointwise, Setting, Shape, Stage, Whole, chain
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 CPU_BLOCK_BYTES = 2 << 20
 """On a CPU: blocks that stay in the second-level caches of two cores; half and twice as much are as good."""
 DEVICE_BLOCK_BYTES = 512 << 20
 """On other devices: large enough to keep them busy; most images go through in one block."""
+PICTURE_CHANNELS = 4
+"""What ends in at most so many channels is a picture, whose last layers run in float32 whatever the dtype."""
 LIBRARY_BYTES = 1 << 20
 """What convolutions may take for themselves on top."""
 
@@ -40,11 +41,10 @@ class FastTransform:
     sizes; float32 follows the process's settings for TensorFloat-32 there.
     """
 
-    def __init__(self, stages: list[Stage], setting: Setting, bias: Tensor | None) -> None:
-        """`bias`: what is added to the output, (C', 1, 1), float32. `fast_transform` makes these."""
+    def __init__(self, stages: list[Stage], setting: Setting) -> None:
+        """`setting`: of the first stage. `fast_transform` makes these."""
         self._stages = stages
         self._setting = setting
-        self._bias = bias
 
     @property
     def streams(self) -> bool:
@@ -69,8 +69,6 @@ class FastTransform:
         for block in chain(self._stages, self._source(x)):
             rows = result[:, :, row : row + block.shape[2]]
             rows.copy_(block)
-            if self._bias is not None:
-                rows.add_(self._bias)
             row += block.shape[2]
 
     def _source(self, x: Tensor) -> Iterator[Tensor]:
@@ -111,12 +109,32 @@ def fast_transform(module: nn.Module, *, device: str = "cpu", dtype: str = "floa
     block_bytes = CPU_BLOCK_BYTES if place.type == "cpu" else DEVICE_BLOCK_BYTES
     setting = Setting(place, DTYPES[dtype], block_bytes)
     parts = list(layers(module))
-    bias = None
-    if dtype != "float32" and parts and isinstance(parts[-1], nn.Conv2d | nn.ConvTranspose2d):
-        # The last bias is added in float32: an image without its mean is closer to 0, where numbers in half
-        # precision lie closer.
-        parts[-1] = last = copy.deepcopy(parts[-1])
-        if last.bias is not None:
-            bias = last.bias.detach().to(place, torch.float32)[:, None, None]
-            last.bias = None
-    return FastTransform([stage(layer, setting) for layer in parts], setting, bias)
+    end = len(parts) if dtype == "float32" else _begin_of_picture(parts)
+    stages = [stage(layer, setting) for layer in parts[:end]]
+    if end < len(parts):
+        full = Setting(place, torch.float32, block_bytes)
+        stages += [Pointwise(Tensor.float, full, 1), *(stage(layer, full) for layer in parts[end:])]
+    return FastTransform(stages, setting)
+
+
+def _begin_of_picture(parts: Sequence[nn.Module]) -> int:
+    """The place of the layer from which on half precision is too coarse for a picture.
+
+    A sample of a picture in bfloat16 is off by half a level of 255, which costs hundredths of a dB; so are the
+    normalised features that the last convolution sums. Both cost little, next to the layers before. What ends in more
+    than `PICTURE_CHANNELS` channels is no picture: half precision does for a latent, which is rounded to integers.
+    """
+    convolutions = [
+        (place, part.out_channels)
+        for place, part in enumerate(parts)
+        if isinstance(part, nn.Conv2d | nn.ConvTranspose2d)
+    ]
+    if not convolutions:
+        return len(parts)
+    last, channels = convolutions[-1]
+    for part in parts[last:]:
+        if isinstance(part, nn.PixelShuffle):
+            channels //= part.upscale_factor**2
+    if channels > PICTURE_CHANNELS:
+        return len(parts)
+    return convolutions[-2][0] + 1 if len(convolutions) > 1 else 0

@@ -31,7 +31,11 @@ def check_memory(needed: int, size: LatentSize, device: str) -> None:
     free = available_bytes(device)
     if free is not None and needed > free:
         raise CodecError(
-            f"a picture of {size.width}x{size.height} pixels needs about {needed / 2**30:.1f} GiB of memory on "
-            f"{device}, and {free / 2**30:.1f} GiB are free: cut the picture into parts, run fewer jobs, or use a "
+            f"a picture of {size.width}x{size.height} pixels needs about {_amount(needed)} of memory on {device}, "
+            f"and {_amount(free)} are free: cut the picture into parts, run fewer jobs, or use a "
             "larger machine"
         )
+
+
+def _amount(nbytes: int) -> str:
+    return f"{nbytes / 2**30:.1f} GiB" if nbytes >= 2**30 else f"{nbytes / 2**20:.0f} MiB"
