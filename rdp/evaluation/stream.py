@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import groupby
@@ -73,12 +73,15 @@ class TaskStream:
 class BatchStream:
     """Tasks for workers that code in batches: many images of about one size, group of points after group of points.
 
-    The order of the tasks does not depend on what comes back, so that equal plans give equal batches.
+    The order of the tasks does not depend on what comes back, so that equal plans give equal batches. A group begins
+    when nothing of the one before is under way: what a worker leaves undone of it comes back first, and a worker that
+    had gone on would have to load the weights of both in turn.
     """
 
     def __init__(self, plans: Sequence[ImagePlan], workers: int, order: Sequence[str]) -> None:
         """`order` names all points in the order of the cells of a plan."""
         self._tasks: deque[BatchTask] = deque()
+        self._under_way: Counter[int] = Counter()
         for _, members in groupby(plans, key=lambda plan: plan.group):
             near = sorted(members, key=_blocks)
             names = {cell.point.name for plan in near for cell in plan.cells}
@@ -89,10 +92,17 @@ class BatchStream:
 
     def draw(self) -> BatchTask | None:
         """The next task; None when there is none now."""
-        return self._tasks.popleft() if self._tasks else None
+        if not self._tasks:
+            return None
+        group = self._tasks[0].images[0].group
+        if any(count for other, count in self._under_way.items() if other != group):
+            return None
+        self._under_way[group] += 1
+        return self._tasks.popleft()
 
     def put_back(self, task: BatchTask, result: BatchResult) -> None:
         """Take back the cells that were not done, to be handed out next."""
+        self._under_way[task.images[0].group] -= 1
         left = tuple(
             replace(image, cells=image.cells[done:])
             for image, done in zip(task.images, result.done, strict=True)
@@ -107,6 +117,7 @@ class BatchStream:
         Halves and not single images: most images of a task are innocent, and alone they would be coded in batches of
         one.
         """
+        self._under_way[task.images[0].group] -= 1
         if len(task.images) > 1:
             half = len(task.images) // 2
             parts = (task.images[:half], task.images[half:])

@@ -40,10 +40,12 @@ class CompressionModel(nn.Module, ABC):
 
     Every subclass has the transforms `analysis` and `synthesis` as modules. `architecture` is its name in
     `rdp.models.registry`; `config` holds the constructor's arguments (JSON-able), so that name and config build the
-    same network again. `stride`: the sides of the input of `forward` are multiples of it (image pixels).
+    same network again; `not_in_files` are those of them that change nothing in what is coded, being for training or for
+    the decoder alone. `stride`: the sides of the input of `forward` are multiples of it (image pixels).
     """
 
     architecture: ClassVar[str]
+    not_in_files: ClassVar[frozenset[str]] = frozenset({"quantizer"})
     stride: int
     config: dict[str, Any]
     analysis: nn.Module

@@ -22,6 +22,10 @@ from rdp.models.registry import create_model
 
 FORMAT = "rdp-model"
 VERSION = "1"
+CODING_VERSION = 1
+"""Goes up with any change of how latents are coded under the same weights: tables, exact arithmetic, order of symbols.
+Files of another version are then refused, and not decoded to something else."""
+
 IDENTITY_BYTES = 6
 DECODER_PREFIX = "synthesis."
 """Parameters of the decoder alone: they take no part in the identity, so that decoders can be exchanged."""
@@ -44,9 +48,11 @@ class ModelHeader:
 def identity_of(model: CompressionModel) -> bytes:
     """6 bytes that change with anything that decides what a file of the network looks like or says.
 
-    SHA-256 over the architecture, its configuration, and all parameters but the decoder's.
+    SHA-256 over `CODING_VERSION`, the architecture, the part of its configuration that coding depends on, and all
+    parameters but the decoder's.
     """
-    digest = hashlib.sha256(json.dumps([model.architecture, model.config], sort_keys=True).encode())
+    config = {name: value for name, value in model.config.items() if name not in model.not_in_files}
+    digest = hashlib.sha256(json.dumps([CODING_VERSION, model.architecture, config], sort_keys=True).encode())
     for name, tensor in sorted(model.state_dict().items()):
         if not name.startswith(DECODER_PREFIX):
             values = tensor.detach().cpu().contiguous()
@@ -97,7 +103,7 @@ def read_header(path: str | Path) -> ModelHeader:
             path, metadata["architecture"], config, metadata["identity"],
             {name: value for name, value in metadata.items() if name not in _OWN},
         )  # fmt: skip
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, RecursionError) as error:
         raise WeightsError(f"{path} is damaged: its header lacks {error}") from error
     if not isinstance(config, dict):
         raise WeightsError(f"{path} is damaged: its configuration is no table")
@@ -118,7 +124,7 @@ def load_model(path: str | Path) -> CompressionModel:
         model = create_model(header.architecture, **header.config)
         tensors = load_file(header.path)
         model.load_state_dict(tensors, strict=True)
-    except SpecError as error:
+    except (SpecError, ValueError, TypeError, ArithmeticError, MemoryError) as error:
         raise WeightsError(f"{path} cannot be used: {error}") from error
     except (OSError, SafetensorError) as error:
         raise WeightsError(f"{path} cannot be read: {error}") from error
@@ -128,6 +134,11 @@ def load_model(path: str | Path) -> CompressionModel:
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise WeightsError(f"{path} is of no use: {name} holds numbers that are not finite")
+    if identity_of(model).hex() != header.identity:
+        raise WeightsError(
+            f"{path} says that its identity is {header.identity}, and its weights have {identity_of(model).hex()}: it "
+            "was changed after it was written, or written by an rdp that codes otherwise"
+        )
     return model.eval()
 
 
@@ -162,7 +173,9 @@ def _metadata(path: Path) -> dict[str, str]:
     except ValueError as error:
         raise WeightsError(f"{path} is no safetensors file, or a damaged one") from error
     metadata = document.get("__metadata__", {}) if isinstance(document, dict) else {}
-    return metadata if isinstance(metadata, dict) else {}
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise WeightsError(f"{path} is damaged: what its header says is not text")
+    return metadata
 
 
 def _replace(path: Path, data: bytes) -> None:

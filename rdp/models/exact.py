@@ -7,14 +7,17 @@ every layer, and the products are summed in floating point of enough digits that
 represented exactly: then any order of summation, and any library that forms ordinary products and sums, gives the same
 bits. Between the layers stand single correctly rounded IEEE operations in float64.
 
-Two ways of forming the sums, equal by construction and by test:
+Three ways of forming the sums, equal by construction and by test:
 
-- float64: activations times weights stay below 2^53.
-- float32 (CPU, faster though it forms three times as many products): activations are split into three limbs of 5 bits,
-  so that every sum stays below 2^24. It is used where PyTorch computes true float32 products (`_float32_is_exact`).
+- matrix: products of matrices in float64, whose sums stay below 2^53. On every device but the CPU.
+- double: convolutions in float64, which PyTorch computes on the CPU as products of matrices too.
+- limbs: convolutions in float32 through oneDNN (x86, faster though it forms three times as many products), activations
+  split into three limbs of 5 bits, so that every sum stays below 2^24. Where PyTorch is not set to do this with true
+  float32 products (`_limbs_are_exact`), the second way is taken.
 
-Winograd and FFT algorithms form other sums and are kept out: oneDNN is called with its direct algorithm by PyTorch on
-x86, and on CUDA cuDNN is switched off for the call.
+Winograd and FFT algorithms form other sums and have to be kept out. oneDNN is called with its direct algorithm by
+PyTorch; images go through one by one, for NNPACK takes over larger batches where oneDNN is off; cuDNN is not called. No
+setting of the process is changed, since other threads may rely on them.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ import hashlib
 import math
 import platform
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -58,11 +62,29 @@ class _Layer:
             self.stride, self.padding, self.output_padding,
         )  # fmt: skip
 
-    def sums(self, x: Tensor, weight: Tensor) -> Tensor:
-        """The convolution without bias and scale."""
+    def convolve(self, x: Tensor, weight: Tensor) -> Tensor:
+        """The convolution without bias and scale, by PyTorch's operator."""
         if self.transposed:
             return functional.conv_transpose2d(x, weight, None, self.stride, self.padding, self.output_padding)
         return functional.conv2d(x, weight, None, self.stride, self.padding)
+
+    def multiply(self, x: Tensor) -> Tensor:
+        """The same as products of matrices in float64, and sums of what lies above each other."""
+        weight, kernel = self.weight.double(), tuple(self.weight.shape[2:])
+        count, _, height, width = x.shape
+        sides = [
+            (side - 1) * stride - 2 * padding + extent + extra
+            if self.transposed
+            else (side + 2 * padding - extent) // stride + 1
+            for side, stride, padding, extent, extra in zip(
+                (height, width), self.stride, self.padding, kernel, self.output_padding, strict=True
+            )
+        ]
+        if self.transposed:
+            columns = weight.flatten(1).T @ x.flatten(2)
+            return functional.fold(columns, (sides[0], sides[1]), kernel, 1, self.padding, self.stride)
+        columns = functional.unfold(x, kernel, 1, self.padding, self.stride)
+        return (weight.flatten(1) @ columns).reshape(count, len(weight), *sides)
 
 
 @dataclass(frozen=True)
@@ -80,6 +102,7 @@ class _Shuffle:
 
 
 _Step = _Layer | _Slope | _Shuffle
+Way = Literal["matrix", "double", "limbs"]
 
 
 class ExactNetwork:
@@ -102,17 +125,20 @@ class ExactNetwork:
         The result for one image does not depend on the others.
         """
         with torch.inference_mode(), torch.autocast(self.device.type, enabled=False):
-            return self.evaluate(x.to(self.device, torch.float64), single=_float32_is_exact(self.device))
+            way: Way = "matrix" if self.device.type != "cpu" else "limbs" if _limbs_are_exact() else "double"
+            return self.evaluate(x.to(self.device, torch.float64), way)
 
     def integer_weights(self) -> list[Tensor]:
         """The integer weights of each convolution, as float32 tensors of the module's shapes."""
         return [step.weight for step in self._steps if isinstance(step, _Layer)]
 
-    def evaluate(self, x: Tensor, single: bool) -> Tensor:
-        """The same, with the way of forming sums chosen: float32 in three limbs (`single`) or float64."""
+    def evaluate(self, x: Tensor, way: Way) -> Tensor:
+        """The same, with the way of forming the sums chosen; on the CPU image by image."""
+        if x.device.type == "cpu" and len(x) > 1:
+            return torch.cat([self.evaluate(x[place : place + 1], way) for place in range(len(x))])
         for step in self._steps:
             if isinstance(step, _Layer):
-                x = _convolve(step, x, single)
+                x = _sum(step, x, way)
             elif isinstance(step, _Slope):
                 x = torch.where(x < 0, x * step.negative, x)
             else:
@@ -120,16 +146,16 @@ class ExactNetwork:
         return x
 
 
-def _convolve(layer: _Layer, x: Tensor, single: bool) -> Tensor:
+def _sum(layer: _Layer, x: Tensor, way: Way) -> Tensor:
+    """A layer's values: exact sums of integers, then scale and bias."""
     integers, unit = _to_integers(x)
-    if single:
-        high, middle, low = (layer.sums(limb, layer.weight) for limb in _limbs(integers.float()))
+    if way == "limbs":
+        high, middle, low = (layer.convolve(limb, layer.weight) for limb in _limbs(integers.float()))
         sums = high.double().mul_(_RADIX).add_(middle).mul_(_RADIX).add_(low)
-    elif x.device.type == "cuda":
-        with torch.backends.cudnn.flags(enabled=False):
-            sums = layer.sums(integers, layer.weight.double())
+    elif way == "double":
+        sums = layer.convolve(integers, layer.weight.double())
     else:
-        sums = layer.sums(integers, layer.weight.double())
+        sums = layer.multiply(integers)
     # Two roundings, each of one IEEE operation: separate calls are never fused into one.
     return sums.mul_(layer.factor * unit).add_(layer.bias)
 
@@ -148,20 +174,28 @@ def _to_integers(x: Tensor) -> tuple[Tensor, Tensor]:
     A value that is not finite (a damaged file can lead there) counts as zero.
     """
     x = torch.nan_to_num(x, nan=0.0, posinf=0.0, neginf=0.0)
-    largest = x.abs().amax(dim=(1, 2, 3), keepdim=True)
-    _, exponent = torch.frexp(largest)
-    exponent = (exponent - ACTIVATION_BITS).clamp(-900, 900)
-    return torch.round(torch.ldexp(x, -exponent)), torch.ldexp(torch.ones_like(largest), exponent)
+    _, exponent = torch.frexp(x.abs().amax(dim=(1, 2, 3), keepdim=True))
+    exponent = (exponent.long() - ACTIVATION_BITS).clamp(-900, 900)
+    return torch.round(x * _power_of_two(-exponent)), _power_of_two(exponent)
 
 
-def _float32_is_exact(device: torch.device) -> bool:
-    """Whether float32 convolutions on this device are sums of true float32 products, as far as PyTorch tells."""
-    if device.type != "cpu" or platform.machine().lower() not in ("x86_64", "amd64"):
+def _power_of_two(exponent: Tensor) -> Tensor:
+    """2^exponent, float64, from its bits; exponents (int64) from -1022 to 1023."""
+    return ((exponent + 1023) << 52).view(torch.float64)
+
+
+def _limbs_are_exact() -> bool:
+    """Whether float32 convolutions on the CPU are oneDNN's, with true float32 products, as far as PyTorch tells."""
+    mkldnn: Any = torch.backends.mkldnn
+    if platform.machine().lower() not in ("x86_64", "amd64") or not (mkldnn.is_available() and mkldnn.enabled):
         return False
-    conv = getattr(torch.backends.mkldnn, "conv", None)
-    if getattr(conv, "fp32_precision", "none") not in ("none", "ieee"):
+    try:
+        settings = (mkldnn.conv.fp32_precision, torch.get_float32_matmul_precision())
+    except AttributeError:  # PyTorch before 2.9 has one setting
+        settings = ("ieee", torch.get_float32_matmul_precision())
+    except RuntimeError:  # PyTorch refuses to name settings of the old and the new kind that contradict each other
         return False
-    return torch.get_float32_matmul_precision() == "highest"
+    return settings[0] in ("none", "ieee") and settings[1] == "highest"
 
 
 # ---- from a module

@@ -44,6 +44,7 @@ class HiFiC(CompressionModel):
     """
 
     architecture = "hific"
+    not_in_files = frozenset({"quantizer", "residual_blocks"})
     stride = 64
 
     def __init__(

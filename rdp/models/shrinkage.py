@@ -60,8 +60,8 @@ class ShrinkageHyperprior(CompressionModel):
     `channels` (N), `latent_channels` (M), `hyper_channels`: widths of the transforms, the latent and the hyper-latent.
     The thesis gives none of them; 128, 192 and 128 are those of the factorised and hyperprior networks of its time.
     `activation`: of the transforms, "shrinkage", or "gdn" for the twin, or any other name of
-    `rdp.models.activations`. `tables`: the law that files are coded with, "trained", or "fixed" for a network without
-    the second law.
+    `rdp.models.activations`. `tables`: "trained", or "fixed" for a network without the second law, whose files
+    have the fixed one.
     """
 
     architecture = "shrinkage"

@@ -21,7 +21,7 @@ from rdp.evaluation.inspection import Inspected
 from rdp.evaluation.plan import ImagePlan
 from rdp.evaluation.spans import Spans
 from rdp.evaluation.stream import BatchStream
-from rdp.evaluation.tasks import BatchResult, CellWork
+from rdp.evaluation.tasks import BatchResult, BatchTask, CellWork
 from rdp.images import ImageFile, write_png
 
 METRICS = ["mse", "psnr", "histogram_kl"]
@@ -307,6 +307,24 @@ def plans(sizes: list[tuple[int, int]], points: int, group: int = 0) -> list[Ima
         ImagePlan(Inspected(ImageFile("d", f"{k}", Path(f"{k}")), w, h, f"{k}", ()), cells, group)
         for k, (h, w) in enumerate(sizes)
     ]
+
+
+def test_a_group_is_finished_before_the_next_begins_although_tasks_come_back_half_done() -> None:
+    """As the pool does it: it holds two tasks a worker, and asks for more before the first is back."""
+    sizes = [(64, 64)] * 6
+    stream = BatchStream([*plans(sizes, 4), *plans(sizes, 4, group=1)], 2, [f"blocks:step={k}" for k in range(4)])
+    under_way: list[BatchTask] = []
+    worked: list[int] = []
+    while True:
+        while len(under_way) < 4 and (task := stream.draw()) is not None:
+            under_way.append(task)
+        if not under_way:
+            break
+        task = under_way.pop(0)
+        worked.append(task.images[0].group)
+        stream.put_back(task, BatchResult((), tuple(1 for _ in task.images)))
+    assert worked == sorted(worked)
+    assert len(worked) == 2 * 2 * 4, "two groups, two shares, a cell of each image at a time"
 
 
 def test_tasks_hold_near_sizes_and_leave_work_for_every_worker() -> None:

@@ -89,7 +89,7 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
         load_model(tmp_path / "none.safetensors")
 
 
-def rewritten(path: Path, **changes: str) -> Path:
+def rewritten(path: Path, **changes: object) -> Path:
     """The file with other metadata."""
     data = path.read_bytes()
     length = struct.unpack("<Q", data[:8])[0]
@@ -110,6 +110,10 @@ def rewritten(path: Path, **changes: str) -> Path:
         ({"config": '{"chanels": 8}'}, "chanels"),
         ({"config": "[]"}, "configuration is no table"),
         ({"config": "{"}, "damaged"),
+        ({"config": '{"channels": -1}'}, "cannot be used|does not fit"),
+        ({"config": '{"channels": NaN}'}, "cannot be used"),
+        ({"config": '{"channels": "8"}'}, "cannot be used"),
+        ({"identity": "000000000000"}, "its identity is 000000000000, and its weights have"),
         ({"version": "9"}, "update rdp"),
         ({"format": "other"}, "not of a network of rdp"),
     ],
@@ -118,6 +122,22 @@ def test_weights_of_another_network_are_refused(tmp_path: Path, changes: dict[st
     save_model(tmp_path / "m.safetensors", small())
     with pytest.raises(WeightsError, match=message):
         load_model(rewritten(tmp_path / "m.safetensors", **changes))
+
+
+def test_a_header_whose_values_are_no_texts_is_damaged(tmp_path: Path) -> None:
+    save_model(tmp_path / "m.safetensors", small())
+    for changes in ({"config": {"channels": 8}}, {"architecture": ["hyperprior"]}, {"identity": 12}):
+        with pytest.raises(WeightsError, match="not text"):
+            load_model(rewritten(tmp_path / "m.safetensors", **changes))
+
+
+def test_what_training_alone_uses_changes_no_identity() -> None:
+    """A decoder tuned with another quantiser, or of another depth, reads the files that there are."""
+    assert identity_of(small()) == identity_of(small(quantizer="ste"))
+    torch.manual_seed(0)
+    deep, shallow = (create_model("hific", width=0.05, residual_blocks=count) for count in (2, 1))
+    shallow.load_state_dict(deep.state_dict(), strict=False)
+    assert identity_of(deep) == identity_of(shallow)
 
 
 def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -32,10 +35,32 @@ def same(a: torch.Tensor, b: torch.Tensor) -> bool:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_both_ways_of_forming_sums_give_the_same_bits(seed: int) -> None:
+def test_all_ways_of_forming_sums_give_the_same_bits(seed: int) -> None:
+    """The way of other devices, products of matrices, runs on the CPU too."""
     network = ExactNetwork(hyper_synthesis(seed))
-    z = hyper_latents(seed)
-    assert same(network.evaluate(z, single=True), network.evaluate(z, single=False))
+    z = hyper_latents(seed, count=2)
+    expected = network.evaluate(z, "double")
+    assert same(network.evaluate(z, "limbs"), expected)
+    assert same(network.evaluate(z, "matrix"), expected)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        nn.Conv2d(3, 5, (3, 5), stride=(1, 2), padding=(0, 2)),
+        nn.Conv2d(3, 5, 1, bias=False),
+        nn.ConvTranspose2d(3, 5, 3, 2, 1, 1),
+        nn.ConvTranspose2d(3, 5, 4, 2, 1),
+        nn.ConvTranspose2d(3, 5, 5, 1, 2, bias=False),
+    ],
+)
+def test_all_geometries_of_layers_are_formed_alike(part: nn.Module) -> None:
+    network = ExactNetwork(nn.Sequential(part))
+    z = hyper_latents(1, count=2, channels=3, side=7)
+    expected = network.evaluate(z, "double")
+    assert expected.shape == part(z.float()).shape
+    assert same(network.evaluate(z, "limbs"), expected)
+    assert same(network.evaluate(z, "matrix"), expected)
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1e-3, 1.0, 1e6, 1e30])
@@ -49,7 +74,9 @@ def test_extreme_activations_are_exact_in_both_ways(scale: float) -> None:
     network = ExactNetwork(module)
     x = torch.full((1, 16, 6, 6), scale, dtype=torch.float64)
     x[0, 3] *= 0.9999
-    assert same(network.evaluate(x, single=True), network.evaluate(x, single=False))
+    expected = network.evaluate(x, "double")
+    assert same(network.evaluate(x, "limbs"), expected)
+    assert same(network.evaluate(x, "matrix"), expected)
 
 
 def test_every_single_precision_sum_is_an_integer_below_two_to_the_24() -> None:
@@ -96,6 +123,9 @@ def test_threads_onednn_and_memory_format_do_not_change_a_bit() -> None:
         torch.set_num_threads(threads)
     with torch.backends.mkldnn.flags(enabled=False):
         assert same(network(z), expected)
+        # So many images at once are NNPACK's, whose algorithm of Winograd forms other sums.
+        many = z.repeat(17, 1, 1, 1)
+        assert same(network(many), expected.repeat(17, 1, 1, 1))
     assert same(network(z.contiguous(memory_format=torch.channels_last)), expected)
 
 
@@ -112,6 +142,40 @@ def test_autocast_and_reduced_precision_settings_do_not_change_a_bit() -> None:
         assert same(network(z), expected)
     finally:
         torch.set_float32_matmul_precision(before)
+
+
+SETTINGS = """
+import sys, torch
+from rdp.models.exact import ExactNetwork
+from torch import nn
+
+torch.manual_seed(0)
+network = ExactNetwork(nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), nn.ReLU(), nn.ConvTranspose2d(8, 4, 5, 2, 2, 1)))
+z = torch.randint(-9, 10, (1, 8, 12, 12), generator=torch.Generator().manual_seed(1)).double()
+expected = network.evaluate(z, "double")
+exec(sys.argv[1])
+print(torch.equal(network(z), expected))
+"""
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "torch.backends.cuda.matmul.fp32_precision = 'tf32'",
+        "torch.backends.mkldnn.matmul.fp32_precision = 'bf16'",
+        "torch.backends.mkldnn.conv.fp32_precision = 'bf16'",
+        "torch.backends.mkldnn.fp32_precision = 'bf16'",
+        "torch.backends.fp32_precision = 'bf16'",
+        "torch.use_deterministic_algorithms(True)",
+        "torch.set_default_dtype(torch.float64)",
+    ],
+)
+def test_what_a_user_sets_for_the_process_changes_nothing(setting: str) -> None:
+    """In a process of its own: PyTorch's settings of precision contradict each other once they have been touched."""
+    done = subprocess.run([sys.executable, "-c", SETTINGS, setting], capture_output=True, text=True, check=False)
+    if "has no attribute" in done.stderr:
+        pytest.skip("this PyTorch has no such setting")
+    assert done.stdout.strip() == "True", done.stderr
 
 
 @pytest.mark.gpu

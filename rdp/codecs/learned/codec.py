@@ -6,10 +6,11 @@ from abc import abstractmethod
 from collections.abc import Hashable, Sequence
 from fractions import Fraction
 from importlib.metadata import version
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from rdp import __version__
-from rdp.bitstream.container import Container, pack, unpack
+from rdp.bitstream.container import MAX_SIDE, Container, pack, unpack
 from rdp.codecs.base import DEFAULT_RESOURCES, Codec, OperatingPoint, Resources
 from rdp.codecs.keys import Key
 from rdp.errors import CodecError, FormatError, SpecError
@@ -30,7 +31,7 @@ STEP_KEY = Key("step", "choice", "quantisation step: larger is fewer bits", defa
 TABLES = ("trained", "fixed", "flags")
 """Laws under which a shrinkage network's latent is coded; see `rdp.codecs.learned.shrinkage`."""
 
-MAX_SIDE = 65535
+_USUAL = STEPS.index("1")
 _BATCH_PIXELS = 1 << 22
 _MOST = 16
 
@@ -50,6 +51,7 @@ class LearnedCodec(Codec):
         super().__init__(point, resources)
         self._file = self.find_weights(point)
         self._network: Network | None = None
+        self._loading = Lock()
         self._decoded: dict[str, tuple[int, Decoded]] = {}
         self.device = _device_name(resources.device)
         self.weights_nbytes = _size(self._file)
@@ -66,21 +68,30 @@ class LearnedCodec(Codec):
     @property
     def network(self) -> Network:
         """The network, loaded when it is first needed and shared with other points of the same weights."""
-        if self._network is None:
-            from rdp.codecs.learned.network import open_network
+        with self._loading:
+            if self._network is None:
+                from rdp.codecs.learned.network import open_network
 
-            self._network = open_network(self._file, self.resources)
-        return self._network
+                self._network = open_network(self._file, self.resources)
+            return self._network
 
     def _identity(self) -> Any:
-        return self._made_by()
+        """Of encoder and entropy model: networks that differ in their decoder alone share their files."""
+        return [self._encoder(), *self._arithmetic()]
 
     def _decoder_identity(self) -> Any:
-        return self._made_by()
+        return [self._file.sha256, *self._arithmetic()]
 
-    def _made_by(self) -> list[str]:
-        """The weights, and the arithmetic of the transforms where it is not the usual one."""
-        return [self._file.sha256, *([] if self.resources.dtype == "float32" else [self.resources.dtype])]
+    def _encoder(self) -> str:
+        if self._file.path.suffix != ".safetensors":
+            return self._file.sha256
+        from rdp.models.checkpoint import read_header
+
+        return read_header(self._file.path).identity
+
+    def _arithmetic(self) -> list[str]:
+        """That of the transforms, where it is not the usual one."""
+        return [] if self.resources.dtype == "float32" else [self.resources.dtype]
 
     # ---- coding
 
@@ -111,9 +122,8 @@ class LearnedCodec(Codec):
     def estimates(self, data: bytes) -> dict[str, float]:
         key = hash_bytes(data)
         container = unpack(data)
-        if key not in self._decoded:
-            self._remember([data], self._read([container]))
-        place, decoded = self._decoded[key]
+        found = self._decoded.pop(key, None)
+        place, decoded = found if found is not None else (0, self._read([container]))
         pixels = container.width * container.height
         return {column: bits[place] / pixels for column, bits in decoded.bits().items()}
 
@@ -131,7 +141,8 @@ class LearnedCodec(Codec):
                 raise CodecError(f"a side of {max(image.shape[:2])} pixels is more than a file can say ({MAX_SIDE})")
         parameters = self.parameters()
         network = self.network
-        payloads = self._coding(parameters).compress(network.analyse(images))
+        with network.steady():
+            payloads = self._coding(parameters).compress(network.analyse(images))
         return [
             pack(Container(network.identity, image.shape[1], image.shape[0], parameters, payload))
             for image, payload in zip(images, payloads, strict=True)
@@ -145,7 +156,8 @@ class LearnedCodec(Codec):
         y_hat = decoded.y_hat
         if len(files) < fill:
             y_hat = y_hat[_places(len(files), fill)]
-        return self.network.synthesise(y_hat, sizes)
+        with self.network.steady():
+            return self.network.synthesise(y_hat, sizes)
 
     def _read(self, containers: Sequence[Container]) -> Decoded:
         """The latents of files, after their headers have been checked."""
@@ -165,31 +177,38 @@ class LearnedCodec(Codec):
                 raise CodecError("files of different sizes or quantisation steps cannot be decoded in one batch")
         coding = self._coding(containers[0].parameters)
         self.network.check_coding(first, len(containers))  # before anything is taken for what a header states
-        return coding.decompress([container.payload for container in containers], first.rows, first.columns)
+        with self.network.steady():
+            return coding.decompress([container.payload for container in containers], first.rows, first.columns)
 
     def _size(self, container: Container) -> LatentSize:
         return self.network.size(container.height, container.width)
 
     def _remember(self, files: Sequence[bytes], decoded: Decoded) -> None:
-        """Keep the latents of the last files, for what a caller asks of them next (`estimates`)."""
+        """Keep the latents of the last files until a caller has asked for their estimates, or the next ones come."""
         self._decoded = {hash_bytes(data): (place, decoded) for place, data in enumerate(files)}
 
     # ---- what a file says of how it was made
 
     def parameters(self) -> bytes:
         """What the encoder chose, as the container holds it: nothing where all is usual, else the places of both."""
-        step, tables = str(self.point.get("step") or "1"), str(self.point.get("tables") or TABLES[0])
-        if tables != TABLES[0] and self.network.architecture != "shrinkage":
-            raise SpecError(f"{self.point.name}: only a shrinkage network has tables to choose")
+        network = self.network
+        step, tables = str(self.point.get("step") or "1"), str(self.point.get("tables") or network.tables[0])
+        if tables not in network.tables:
+            raise SpecError(
+                f"{self.point.name}: this {network.architecture} network has no choice of tables"
+                if len(network.tables) == 1
+                else f"{self.point.name}: this network has the tables {' and '.join(network.tables)}"
+            )
         chosen = STEPS.index(step) + len(STEPS) * TABLES.index(tables)
-        return b"" if chosen == STEPS.index("1") else bytes([chosen])
+        return b"" if chosen == _USUAL else bytes([chosen])
 
     def _coding(self, parameters: bytes) -> LatentCoding:
         """The coding of files with such parameters, whatever this point's are."""
-        chosen = parameters[0] if parameters else STEPS.index("1")
-        if len(parameters) > 1 or chosen >= len(STEPS) * len(TABLES):
-            raise FormatError("the file is damaged: it names a quantisation step that there is not")
+        chosen = parameters[0] if parameters else _USUAL
         tables, step = divmod(chosen, len(STEPS))
+        spelt = b"" if chosen == _USUAL else bytes([chosen])
+        if parameters != spelt or tables >= len(TABLES) or TABLES[tables] not in self.network.tables:
+            raise FormatError("the file is damaged: it names a quantisation step or tables that there are not")
         return self.network.coding(Fraction(STEPS[step]), TABLES[tables])
 
 

@@ -129,16 +129,16 @@ class GaussianTables:
     """Tables of the zero-mean Gaussian at logarithmic steps of its scale, and which of them a scale is coded with."""
 
     def __init__(self, step: float, device: torch.device) -> None:
-        self.step = step
         scales = scale_table(lowest=SCALE_BOUND)
         made = [gaussian_pmf(float(scale)) for scale in scales]
         self.tables = FrequencyTables.from_pmfs([pmf for pmf, _ in made], [offset for _, offset in made])
-        # The nearest scale on the logarithmic scale: the square root is correctly rounded everywhere.
-        self.bounds = torch.from_numpy(np.sqrt(scales[:-1] * scales[1:])).to(device)
+        # The nearest scale on the logarithmic scale, in units of the latent. Made here and not on the device: square
+        # root, product and comparison are exact everywhere, CUDA's division by a number is not.
+        self.bounds = torch.from_numpy(np.sqrt(scales[:-1] * scales[1:]) * step).to(device)
 
     def indices(self, scale: Tensor) -> NDArray[np.uint8]:
         """The table of each standard deviation, any shape, float64."""
-        return torch.bucketize((scale / self.step).contiguous(), self.bounds).to(torch.uint8).cpu().numpy()
+        return torch.bucketize(scale.contiguous(), self.bounds).to(torch.uint8).cpu().numpy()
 
 
 class FactorizedCoding(LatentCoding):

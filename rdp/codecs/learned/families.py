@@ -9,7 +9,7 @@ from typing import Any
 
 from rdp.codecs.base import OperatingPoint
 from rdp.codecs.keys import Key, Value, quote, spell
-from rdp.codecs.learned.codec import STEP_KEY, STEPS, TABLES, LearnedCodec
+from rdp.codecs.learned.codec import STEP_KEY, TABLES, LearnedCodec
 from rdp.errors import SpecError, WeightsError
 from rdp.weights import WeightsEntry, WeightsFile, entries_used_by, resolve, search_folders, sha256_of
 
@@ -42,16 +42,25 @@ class IndexedCodec(LearnedCodec):
     def check(cls, values: Mapping[str, Value], where: str) -> None:
         """Raise `SpecError` for a combination that there are no weights for."""
         offered = _offered(cls.family)
-        if _find(offered, values) is None:
+        if cls._find(offered, values) is None:
             chosen = values.get("weights")
             there = [keys["quality"] for keys, _ in offered if keys.get("weights") == chosen and "quality" in keys]
             raise SpecError(f"{where}: no such weights; with weights={chosen} the quality is one of {', '.join(there)}")
 
     def find_weights(self, point: OperatingPoint) -> WeightsFile:
-        entry = _find(_offered(self.family), dict(point.values))
+        entry = self._find(_offered(self.family), dict(point.values))
         if entry is None:
             raise WeightsError(f"there are no weights for {point.name}")
         return resolve(entry.name)
+
+    @classmethod
+    def _find(
+        cls, offered: list[tuple[dict[str, str], WeightsEntry]], values: Mapping[str, Value]
+    ) -> WeightsEntry | None:
+        """The entry for exactly these keys: one that has fewer would be another network under the same name."""
+        extra = {key.name for key in cls.extra}
+        chosen = {name: spell(value) for name, value in values.items() if name not in extra}
+        return next((entry for keys, entry in offered if keys == chosen), None)
 
 
 class Factorized(IndexedCodec):
@@ -101,11 +110,15 @@ class Checkpoint(LearnedCodec):
     family = "checkpoint"
     summary = "a network from a file of weights: path=FILE.safetensors, or sha= of one in a folder of RDP_WEIGHTS"
     keys = (
-        Key("sha", "text", f"first {SHA_DIGITS} hex digits of the file's SHA-256; path=FILE finds them", required=True),
-        Key("step", "choice", f"{STEP_KEY.meaning}; 1 where it is left out", choices=STEPS),
         Key(
-            "tables", "choice", f"law of a shrinkage network's latent; {TABLES[0]} where it is left out", choices=TABLES
+            "sha",
+            "text",
+            f"first {SHA_DIGITS} hex digits of the file's SHA-256; path=FILE finds them",
+            required=True,
+            changes_file=False,
         ),
+        STEP_KEY,
+        Key("tables", "choice", "law of a shrinkage network's latent, if not its trained one", choices=TABLES[1:]),
     )
 
     @classmethod
@@ -165,13 +178,6 @@ def _offered(family: str) -> list[tuple[dict[str, str], WeightsEntry]]:
     return entries_used_by(family)
 
 
-def _find(offered: list[tuple[dict[str, str], WeightsEntry]], values: Mapping[str, Value]) -> WeightsEntry | None:
-    for keys, entry in offered:
-        if all(name in values and spell(values[name]) == value for name, value in keys.items()):
-            return entry
-    return None
-
-
 def _key(name: str, values: list[str]) -> Key:
     """A key that takes the values that stand in the index."""
     meaning = _MEANINGS.get(name, "")
@@ -179,5 +185,5 @@ def _key(name: str, values: list[str]) -> Key:
     if all(value.isdigit() for value in choices):
         numbers = [int(value) for value in choices]
         return Key(name, "integer", meaning, required=True, minimum=min(numbers), maximum=max(numbers))
-    default = OWN if OWN in choices else choices[0] if len(choices) == 1 else None
+    default = OWN if OWN in choices else None
     return Key(name, "choice", meaning, default=default, required=default is None, choices=choices)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,18 +13,32 @@ if TYPE_CHECKING:
     from rdp.codecs.learned.network import LatentSize
 
 MEMINFO = "/proc/meminfo"
+CGROUP = "/sys/fs/cgroup"
 
 
 def available_bytes(device: str) -> int | None:
     """Memory that is free on a device, in bytes; None where the system does not say."""
     if torch.device(device).type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
+    amounts = [amount for amount in (_machine(), _group()) if amount is not None]
+    return min(amounts, default=None)
+
+
+def _machine() -> int | None:
     try:
-        with open(MEMINFO, encoding="ascii") as file:  # noqa: PTH123 - a file of the kernel
-            fields = dict(line.split(":", 1) for line in file)
+        fields = dict(line.split(":", 1) for line in Path(MEMINFO).read_text().splitlines())
         return int(fields["MemAvailable"].split()[0]) * 1024
     except (OSError, KeyError, ValueError):
         return None
+
+
+def _group() -> int | None:
+    """What the limit of a container leaves, where there is one."""
+    try:
+        limit, current = (int((Path(CGROUP) / name).read_text()) for name in ("memory.max", "memory.current"))
+    except (OSError, ValueError):  # "max" where there is no limit
+        return None
+    return max(0, limit - current)
 
 
 def check_memory(needed: int, size: LatentSize, device: str) -> None:

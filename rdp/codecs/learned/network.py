@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from threading import Lock
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rdp.codecs.base import Resources
+from rdp.codecs.learned.codec import TABLES
 from rdp.codecs.learned.coding import FactorizedCoding, LatentCoding
 from rdp.codecs.learned.hyper import CheckerboardCoding, HyperCoding, TwoSynthesesCoding
 from rdp.codecs.learned.memory import check_memory
@@ -72,6 +74,7 @@ class Network:
         self.resources = resources
         self._model = model
         self._latent_channels = int(getattr(model, "latent_channels", model.config["latent_channels"]))
+        self._making = Lock()
         self._codings: dict[tuple[Fraction, str], LatentCoding] = {}
         self._analysis = fast_transform(model.analysis, device=resources.device, dtype=resources.dtype)
         self._synthesis = fast_transform(model.synthesis, device=resources.device, dtype=resources.dtype)
@@ -85,14 +88,31 @@ class Network:
     def coding(self, step: Fraction, tables: str) -> LatentCoding:
         """The coding at a quantisation step; made once. `tables` are for networks that leave a choice of laws."""
         key = (step, tables)
-        if key not in self._codings:
-            self._codings[key] = self._make_coding(step, tables)
-        return self._codings[key]
+        with self._making:
+            if key not in self._codings:
+                self._codings[key] = self._make_coding(step, tables)
+            return self._codings[key]
 
     def _make_coding(self, step: Fraction, tables: str) -> LatentCoding:
         if self.architecture == "shrinkage":
             return ShrinkageCoding(self._model, step, self.resources.device, tables)
         return CODINGS[self.architecture](self._model, step, self.resources.device)
+
+    def steady(self) -> AbstractContextManager[None]:
+        """On a GPU: true float32, and algorithms that do not change from run to run; as before afterwards."""
+        if torch.device(self.resources.device).type != "cuda":
+            return nullcontext()
+        context: AbstractContextManager[None] = torch.backends.cudnn.flags(
+            enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+        )
+        return context
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """Laws of which the latent can be coded under, the usual one first."""
+        if self.architecture != "shrinkage":
+            return TABLES[:1]
+        return TABLES if self._model.trained_law is not None else TABLES[1:]
 
     def check_coding(self, size: LatentSize, count: int) -> None:
         """Raise `CodecError` if there is not enough memory to code, or decode, the latents of pictures of a size."""
@@ -112,7 +132,7 @@ class Network:
         self.check_coding(size, len(images))
         padded = np.stack([_pad(image, height, width) for image in images])
         x = torch.from_numpy(padded).to(self.resources.device).permute(0, 3, 1, 2).float().div_(255)
-        with torch.inference_mode(), _settings(self.resources.device):
+        with torch.inference_mode():
             return self._model.analyse(x)
 
     def synthesise(self, y_hat: Tensor, sizes: Sequence[LatentSize]) -> list[Pixels]:
@@ -124,7 +144,7 @@ class Network:
         pixels = count * rows * columns * LATENT_STRIDE**2
         needed = self._synthesis.peak_bytes(rows, columns, channels, count) + pixels * PIXEL_BYTES
         check_memory(needed, sizes[0], self.resources.device)
-        with torch.inference_mode(), _settings(self.resources.device):
+        with torch.inference_mode():
             x_hat = self._model.synthesise(y_hat.to(self.resources.device))
             pictures = (
                 x_hat.mul(255).round_().clamp_(0, 255).nan_to_num_(0).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
@@ -137,15 +157,17 @@ class Network:
 
 _NETWORKS: WeakValueDictionary[tuple[str, Resources], Network] = WeakValueDictionary()
 """Networks in use in this process: operating points that differ in their quantisation step share one."""
+_OPENING = Lock()
 
 
 def open_network(file: WeightsFile, resources: Resources) -> Network:
     """The network of a file of weights, shared by all who hold it at the same time."""
     key = (file.sha256, resources)
-    network = _NETWORKS.get(key)
-    if network is None:
-        network = _NETWORKS[key] = Network(file, resources)
-    return network
+    with _OPENING:
+        network = _NETWORKS.get(key)
+        if network is None:
+            network = _NETWORKS[key] = Network(file, resources)
+        return network
 
 
 def load_weights(path: Path) -> CompressionModel:
@@ -173,9 +195,3 @@ def _pad(image: Pixels, height: int, width: int) -> Pixels:
     """Repeat the last row and column, so that the sides are as wanted."""
     extra = ((0, height - image.shape[0]), (0, width - image.shape[1]), (0, 0))
     return np.pad(image, extra, mode="edge") if any(after for _, after in extra) else image
-
-
-def _settings(device: str) -> Any:
-    """On a GPU: true float32 and algorithms that do not change from run to run; as before afterwards."""
-    on_gpu = torch.device(device).type == "cuda"
-    return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=on_gpu, allow_tf32=not on_gpu)

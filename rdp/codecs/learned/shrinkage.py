@@ -80,11 +80,15 @@ class ShrinkageCoding(LatentCoding):
 
         def bits() -> dict[str, list[float]]:
             of_z = self._hyper.bits(self._hyper.values(z))
-            fixed = [a + b for a, b in zip(of_z, bits_of(laplace_likelihood(normalised, self.step)), strict=True)]
-            if self._tables != "trained":
+            likelihood = laplace_likelihood(normalised, self.step)
+            fixed = _sums(of_z, bits_of(likelihood))
+            if self._tables == "trained":
+                return {"bpp_estimated": _sums(of_z, self._trained.bits(normalised)), "bpp_fixed_law": fixed}
+            if self._tables == "fixed":
                 return {"bpp_estimated": fixed, "bpp_fixed_law": fixed}
-            trained = [a + b for a, b in zip(of_z, self._trained.bits(normalised), strict=True)]
-            return {"bpp_estimated": trained, "bpp_fixed_law": fixed}
+            used = (normalised != 0).flatten(2).any(2)[:, :, None, None]
+            flagged = bits_of(torch.where(used, likelihood, 1.0))
+            return {"bpp_estimated": [bits + channels for bits in _sums(of_z, flagged)], "bpp_fixed_law": fixed}
 
         return Decoded(y_hat, (z, symbols), bits)
 
@@ -117,3 +121,7 @@ class ShrinkageCoding(LatentCoding):
         count = int(used.sum()) * height * width
         symbols[used] = reader.read(np.zeros(count, np.uint8), self._laplacian).reshape(-1, height * width)
         return symbols.reshape(shape)
+
+
+def _sums(first: Sequence[float], second: Sequence[float]) -> list[float]:
+    return [a + b for a, b in zip(first, second, strict=True)]

@@ -73,13 +73,17 @@ def test_the_estimate_is_the_networks_own(
 def test_the_file_is_as_long_as_the_model_says(
     networks: Networks, picture: Callable[[int, int], np.ndarray], architecture: str
 ) -> None:
-    """Within 1 % beyond the container's 20 bytes and the coder's last word."""
+    """Within 1 %, beyond the container's 20 bytes and the coder's last word.
+
+    It may be shorter by more: of symbols that an untrained law calls impossible, the estimate says 30 bits and the
+    file's escape takes fewer.
+    """
     image = picture(192, 256)
-    codec = codec_of(networks(architecture), step="1")
-    data = codec.encode(image)
-    estimated = codec.estimates(data)["bpp_estimated"] * 192 * 256 / 8
-    assert estimated > 192 * 256 * 0.1 / 8, "the promise holds from 0.1 bit a pixel"
-    assert len(data) < 1.01 * estimated + 24
+    for tables in ("", "fixed", "flags") if architecture == "shrinkage" else ("",):
+        codec = codec_of(networks(architecture), **({"tables": tables} if tables else {}))
+        data = codec.encode(image)
+        estimated = codec.estimates(data)["bpp_estimated"] * 192 * 256 / 8
+        assert 0.94 * estimated < len(data) < 1.01 * estimated + 24, tables
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -117,7 +121,7 @@ def test_the_three_laws_of_a_shrinkage_latent_code_the_same_symbols(
     networks: Networks, picture: Callable[[int, int], np.ndarray]
 ) -> None:
     image, path = picture(64, 128), networks("shrinkage")
-    made = {tables: codec_of(path, tables=tables) for tables in ("trained", "fixed", "flags")}
+    made = {tables: codec_of(path, tables=tables) for tables in ("fixed", "flags")} | {"trained": codec_of(path)}
     files = {tables: codec.encode(image) for tables, codec in made.items()}
     pictures = [made["fixed"].decode(data) for data in files.values()]
     assert all(np.array_equal(pictures[0], other) for other in pictures)
@@ -130,7 +134,7 @@ def test_the_three_laws_of_a_shrinkage_latent_code_the_same_symbols(
 
 
 def test_other_networks_have_no_tables_to_choose(networks: Networks, picture: Callable[[int, int], np.ndarray]) -> None:
-    with pytest.raises(SpecError, match="only a shrinkage network"):
+    with pytest.raises(SpecError, match="no choice of tables"):
         codec_of(networks("hyperprior"), tables="fixed").encode(picture(64, 64))
 
 
@@ -171,6 +175,19 @@ def test_half_precision_transforms_decode_the_same_symbols(
     data = full.encode(image)
     mean = np.abs(half.decode(data).astype(int) - full.decode(data)).mean()
     assert 0 < mean < 3
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_many_files_at_once_are_read_without_onednn_too(
+    networks: Networks, picture: Callable[[int, int], np.ndarray], architecture: str
+) -> None:
+    """Where oneDNN is off, PyTorch gives batches of 16 and more to algorithms that form other sums."""
+    codec = codec_of(networks(architecture))
+    files = [codec.encode(picture(64, 64)) for _ in range(17)]
+    with torch.backends.mkldnn.flags(enabled=False):
+        together = codec_of(networks(architecture)).symbols_of(files)
+    for place, data in enumerate(files):
+        assert all(np.array_equal(part[place], own) for part, own in zip(together, codec.symbols(data), strict=True))
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -225,12 +242,30 @@ def test_the_point_of_a_file_of_weights_is_named_by_its_hash(
 
     path = networks("hyperprior")
     point = parse_point(f'checkpoint:path="{path}"')
-    assert point.name == f"checkpoint:sha={sha256_of(path)[:12]}"
+    assert point.name == f"checkpoint:sha={sha256_of(path)[:12]},step=1"
     monkeypatch.setenv("RDP_WEIGHTS", str(path.parent))
     again = parse_point(point.name)
     assert create_codec(again).encoder_id == create_codec(point).encoder_id
     both = parse_points(f'checkpoint:path="{path}"|"{networks("factorized")}",step=1|2')
     assert len({p.name for p in both}) == 4
+
+
+def test_networks_that_differ_in_their_decoder_share_their_files(
+    networks: Networks, picture: Callable[[int, int], np.ndarray], tmp_path: Path
+) -> None:
+    from rdp.models.checkpoint import save_model
+
+    model = load_model(networks("hyperprior"))
+    with torch.no_grad():
+        model.synthesis[0].weight.mul_(1.5)
+    save_model(tmp_path / "tuned.safetensors", model, {"decoder": "tuned"})
+    first, second = codec_of(networks("hyperprior")), codec_of(tmp_path / "tuned.safetensors")
+    assert first.encoder_id == second.encoder_id
+    assert first.decoder_id != second.decoder_id
+    image = picture(64, 64)
+    data = first.encode(image)
+    assert data == second.encode(image)
+    assert not np.array_equal(first.decode(data), second.decode(data))
 
 
 @pytest.mark.parametrize(
