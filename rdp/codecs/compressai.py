@@ -25,8 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from rdp.codecs.keys import Key, Value
-from rdp.codecs.learned.families import SHA_DIGITS, Checkpoints
-from rdp.codecs.spec import split_items
+from rdp.codecs.learned.families import SHA_DIGITS, Checkpoints, named_by_hash
 from rdp.codecs.workers.codec import WorkerCodec
 from rdp.codecs.workers.program import COMPRESSAI_CLASSES
 from rdp.errors import SpecError, WeightsError
@@ -67,16 +66,7 @@ class CompressAI(WorkerCodec):
             pairs = {"metric": "mse", **pairs}
         if "path" not in pairs:
             return pairs, None
-        if "sha" in pairs:
-            raise SpecError(f"{spec!r}: give path or sha, not both")
-        paths: dict[str, Path] = {}
-        for text in split_items(pairs["path"], spec):
-            path = Path(text).expanduser()
-            if not path.is_file():
-                raise SpecError(f"{spec!r}: there is no file {path}")
-            paths[sha256_of(path)[:SHA_DIGITS]] = path.absolute()
-        rest = {name: text for name, text in pairs.items() if name != "path"}
-        return {**rest, "sha": "|".join(paths)}, Checkpoints(paths)
+        return named_by_hash(pairs, spec)
 
     @classmethod
     def check(cls, values: Mapping[str, Value], where: str) -> None:

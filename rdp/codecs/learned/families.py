@@ -104,6 +104,27 @@ class Checkpoints:
     paths: Mapping[str, Path]
 
 
+def named_by_hash(pairs: Mapping[str, str], spec: str) -> tuple[Mapping[str, str], Checkpoints]:
+    """The pairs of a spec with `sha=` of the files in the place of `path=`, if it is there, and where they lie.
+
+    Raises `SpecError` for a file that is not there, and for a spec with both.
+    """
+    from rdp.codecs.spec import split_items
+
+    if "path" not in pairs:
+        return pairs, Checkpoints({})
+    if "sha" in pairs:
+        raise SpecError(f"{spec!r}: give path or sha, not both")
+    paths: dict[str, Path] = {}
+    for text in split_items(pairs["path"], spec):
+        path = Path(text).expanduser()
+        if not path.is_file():
+            raise SpecError(f"{spec!r}: there is no file {path}")
+        paths[sha256_of(path)[:SHA_DIGITS]] = path.absolute()
+    rest = {name: text for name, text in pairs.items() if name != "path"}
+    return {"sha": "|".join(paths), **rest}, Checkpoints(paths)
+
+
 class Checkpoint(LearnedCodec):
     """A network from a file of weights: `checkpoint:path=model.safetensors`, in tables `checkpoint:sha=<12 digits>`."""
 
@@ -126,20 +147,9 @@ class Checkpoint(LearnedCodec):
         """`path=FILE` becomes `sha=...`, and where the file lies goes into the definition of the points."""
         from rdp.codecs.spec import split_items
 
-        if "path" in pairs and "sha" in pairs:
-            raise SpecError(f"{spec!r}: give path or sha, not both")
-        paths: dict[str, Path] = {}
-        if "path" in pairs:
-            for text in split_items(pairs["path"], spec):
-                path = Path(text).expanduser()
-                if not path.is_file():
-                    raise SpecError(f"{spec!r}: there is no file {path}")
-                paths[sha256_of(path)[:SHA_DIGITS]] = path.absolute()
-            pairs = {"sha": "|".join(paths), **{name: text for name, text in pairs.items() if name != "path"}}
-        elif "sha" in pairs:
-            for text in split_items(pairs["sha"], spec):
-                paths[text] = _file_of(text, spec)
-        return pairs, Checkpoints(paths)
+        if "path" not in pairs and "sha" in pairs:
+            return pairs, Checkpoints({text: _file_of(text, spec) for text in split_items(pairs["sha"], spec)})
+        return named_by_hash(pairs, spec)
 
     @classmethod
     def point_of(cls, data: bytes, where: str) -> str | None:
