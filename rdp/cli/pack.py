@@ -115,7 +115,9 @@ def unpack_command(
 
 def _unpacked(done: Unpacked) -> str:
     where = "checked only" if done.out is None else f"pictures in {done.out}"
-    verdict = "all as the manifest says" if done.ok else f"{len(done.mismatches)} things are NOT as the manifest says"
+    count = len(done.mismatches)
+    wrong = f"{count} thing{'s are' if count > 1 else ' is'} NOT as the manifest says"
+    verdict = "all as the manifest says" if done.ok else wrong
     lines = [f"{done.folder}: {done.decoded} of {done.images} files decoded, {where}; {verdict}"]
     for one in done.averages:
         if one.found is not None:

@@ -176,7 +176,10 @@ def _point_of(source: Path, data: bytes) -> OperatingPoint:
         raise FormatError(f"{source} {what}: name what decodes it with --codec, or give another file")
     if family not in FAMILIES:
         raise FormatError(f"{source} is a {FORMATS[family].title} file, and this rdp has no codec for it")
-    point = load_family(family).point_of(data, str(source))
+    try:
+        point = load_family(family).point_of(data, str(source))
+    except FormatError as error:
+        raise FormatError(f"{source}: {error}") from error
     return decoding_point(family) if point is None else parse_point(point)
 
 

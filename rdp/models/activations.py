@@ -229,6 +229,7 @@ _FACTORIES: dict[str, Callable[[int, bool], nn.Module]] = {
     "1dn": OneDN,
     "gsdn": GSDN,
     "shrinkage": lambda channels, inverse: HardShrinkage(channels),
+    "frozen_shrinkage": lambda channels, inverse: HardShrinkage(channels, frozen=True),
     "relu": lambda channels, inverse: nn.ReLU(),
     "leaky_relu": lambda channels, inverse: nn.LeakyReLU(0.01),
     "channel_norm": lambda channels, inverse: ChannelNorm(channels),

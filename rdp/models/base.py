@@ -52,9 +52,19 @@ class CompressionModel(nn.Module, ABC):
     synthesis: nn.Module
 
     def analyse(self, x: Tensor) -> Tensor:
-        """Images (N, 3, H, W) in [0, 1] to latents y, (N, M, h, w)."""
-        latent: Tensor = self.analysis(x)
+        """Images (N, 3, H, W) in [0, 1], sides multiples of `stride`, to latents y, (N, M, h, w)."""
+        latent: Tensor = self.analysis(self.checked(x))
         return latent
+
+    def checked(self, x: Tensor) -> Tensor:
+        """The images, if their sides are multiples of `stride`; else a `ValueError`: codecs pad, networks do not."""
+        height, width = x.shape[-2:]
+        if height % self.stride or width % self.stride:
+            raise ValueError(
+                f"images of {width}x{height} pixels for a {self.architecture} network, whose sides are multiples of "
+                f"{self.stride}: crop or pad them"
+            )
+        return x
 
     def synthesise(self, y_hat: Tensor) -> Tensor:
         """Latents (N, M, h, w) to images (N, 3, H, W), on the scale [0, 1], not clamped."""

@@ -104,7 +104,7 @@ def read_header(path: str | Path) -> ModelHeader:
             {name: value for name, value in metadata.items() if name not in _OWN},
         )  # fmt: skip
     except (KeyError, ValueError, RecursionError) as error:
-        raise WeightsError(f"{path} is damaged: its header lacks {error}") from error
+        raise WeightsError(f"{path} is damaged: its header lacks a part, or says it wrongly ({error})") from error
     if not isinstance(config, dict):
         raise WeightsError(f"{path} is damaged: its configuration is no table")
     return header
@@ -121,16 +121,19 @@ def load_model(path: str | Path) -> CompressionModel:
 
     header = read_header(path)
     try:
-        model = create_model(header.architecture, **header.config)
+        with torch.device("meta"):
+            wanted = create_model(header.architecture, **header.config).state_dict()
         tensors = load_file(header.path)
+        _compare(header, {name: tuple(tensor.shape) for name, tensor in wanted.items()}, tensors)
+        model = create_model(header.architecture, **header.config)
         model.load_state_dict(tensors, strict=True)
     except (SpecError, ValueError, TypeError, ArithmeticError, MemoryError) as error:
         raise WeightsError(f"{path} cannot be used: {error}") from error
     except (OSError, SafetensorError) as error:
         raise WeightsError(f"{path} cannot be read: {error}") from error
     except RuntimeError as error:
-        lines = [line.strip() for line in str(error).splitlines()[1:4]]
-        raise WeightsError(f"{path} does not fit {header.architecture!r}: {' '.join(lines)}") from error
+        lines = " ".join(line.strip() for line in str(error).splitlines()[:4])
+        raise WeightsError(f"{path} does not fit {header.architecture!r}: {lines}") from error
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise WeightsError(f"{path} is of no use: {name} holds numbers that are not finite")
@@ -140,6 +143,20 @@ def load_model(path: str | Path) -> CompressionModel:
             "was changed after it was written, or written by an rdp that codes otherwise"
         )
     return model.eval()
+
+
+def _compare(header: ModelHeader, wanted: Mapping[str, tuple[int, ...]], tensors: Mapping[str, torch.Tensor]) -> None:
+    """Raise `WeightsError` unless the tensors have the names and shapes that the architecture has, before it is made:
+    a header may state widths for which there is no memory."""
+    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    wrong = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
+    if wrong:
+        name = wrong[0]
+        first = (
+            f"{name} is {found.get(name, 'missing')}, where {wanted.get(name, 'there is none of that name')} is wanted"
+        )
+        more = f", and {len(wrong) - 1} more differ" if len(wrong) > 1 else ""
+        raise WeightsError(f"{header.path} does not fit {header.architecture!r} with {header.config}: {first}{more}")
 
 
 def _with_metadata(data: bytes, metadata: Mapping[str, str]) -> bytes:
@@ -159,7 +176,9 @@ def _metadata(path: Path) -> dict[str, str]:
     try:
         with path.open("rb") as file:
             start = file.read(_LENGTH_BYTES)
-            if start[:2] == b"PK" or start[:1] == b"\x80":
+            opening = file.read(1)
+            file.seek(_LENGTH_BYTES)
+            if opening != b"{" and (start[:2] == b"PK" or start[:1] == b"\x80"):
                 raise WeightsError(
                     f"{path} is a PyTorch file (a pickle), which rdp does not load as it is: `rdp weights convert` "
                     "makes safetensors of checkpoints that it knows, without executing anything"
@@ -170,7 +189,7 @@ def _metadata(path: Path) -> dict[str, str]:
             document = json.loads(file.read(length))
     except OSError as error:
         raise WeightsError(f"cannot read {path}: {error.strerror or error}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise WeightsError(f"{path} is no safetensors file, or a damaged one") from error
     metadata = document.get("__metadata__", {}) if isinstance(document, dict) else {}
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rdp.errors import SpecError
-from rdp.models.activations import ChannelNorm
+from rdp.models.activations import create_activation
 from rdp.models.base import CompressionModel, ModelOutput
 from rdp.models.densities import SCALE_BOUND, FactorizedDensity, gaussian_likelihood
 from rdp.models.factorized import quantize_by_channel
@@ -39,6 +39,7 @@ class HiFiC(CompressionModel):
     `residual_blocks`: 9 in the paper and in the port's configuration. `quantizer`: of the latent; the hyper-latent
     has noise in training. `signed`: whether the network works on [-1, 1] and ends in tanh, or on [0, 1] as the
     port's default configuration says (`normalize_input_image`). Images are in [0, 1] outside, either way.
+    `normalisation` and `activation`, one behind the other: names of `rdp.models.activations`.
 
     The latent's scale is the hyper-network's output, without softplus, bounded below by 0.11.
     """
@@ -55,8 +56,10 @@ class HiFiC(CompressionModel):
         residual_blocks: int = 9,
         quantizer: str = "mixed",
         signed: bool = False,
+        normalisation: str = "channel_norm",
+        activation: str = "relu",
     ) -> None:
-        """Raises `SpecError` for a width that is not above 0, and for an unknown quantiser."""
+        """Raises `SpecError` for a width that is not above 0, and for unknown names."""
         super().__init__()
         if not width > 0:
             raise SpecError(f"the width of hific must be above 0, not {width}")
@@ -67,13 +70,16 @@ class HiFiC(CompressionModel):
             "residual_blocks": residual_blocks,
             "quantizer": quantizer,
             "signed": signed,
+            "normalisation": normalisation,
+            "activation": activation,
         }
+        names = (normalisation, activation)
         self.signed = signed
         self.latent_channels = scaled(latent_channels, width)
         self.hyper_channels = scaled(hyper_channels, width)
         channels = [scaled(count, width) for count in CHANNELS]
-        self.analysis = _encoder(channels, self.latent_channels)
-        self.synthesis = _generator(channels[::-1], self.latent_channels, residual_blocks)
+        self.analysis = _encoder(channels, self.latent_channels, names)
+        self.synthesis = _generator(channels[::-1], self.latent_channels, residual_blocks, names)
         self.hyper_analysis = nn.Sequential(
             nn.Conv2d(self.latent_channels, self.hyper_channels, 3, padding=1),
             nn.ReLU(),
@@ -91,6 +97,7 @@ class HiFiC(CompressionModel):
 
     def analyse(self, x: Tensor) -> Tensor:
         """Images (N, 3, H, W) in [0, 1] to latents y, (N, M, h, w)."""
+        x = self.checked(x)
         latent: Tensor = self.analysis(2 * x - 1 if self.signed else x)
         return latent
 
@@ -125,19 +132,26 @@ class HiFiC(CompressionModel):
         return self.prior.quantile_loss()
 
 
-class ResidualBlock(nn.Module):
-    """Convolution, norm, ReLU, convolution, norm, and what came in: (N, C, h, w) to the same."""
+Names = tuple[str, str]
+"""Of a normalisation and of the activation behind it."""
 
-    def __init__(self, channels: int) -> None:
+
+def _normalised(channels: int, names: Names, inverse: bool) -> list[nn.Module]:
+    return [create_activation(name, channels, inverse) for name in names]
+
+
+class ResidualBlock(nn.Module):
+    """Convolution, norm, activation, convolution, norm, and what came in: (N, C, h, w) to the same."""
+
+    def __init__(self, channels: int, names: Names = ("channel_norm", "relu")) -> None:
         super().__init__()
         self.body = nn.Sequential(
             nn.ReflectionPad2d(1),
             nn.Conv2d(channels, channels, 3),
-            ChannelNorm(channels),
-            nn.ReLU(),
+            *_normalised(channels, names, inverse=True),
             nn.ReflectionPad2d(1),
             nn.Conv2d(channels, channels, 3),
-            ChannelNorm(channels),
+            create_activation(names[0], channels, inverse=True),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -149,9 +163,9 @@ class ResidualBlock(nn.Module):
 class ResidualTrunk(nn.Module):
     """Residual blocks with a skip from before the first to behind the last: (N, C, h, w) to the same."""
 
-    def __init__(self, channels: int, count: int) -> None:
+    def __init__(self, channels: int, count: int, names: Names = ("channel_norm", "relu")) -> None:
         super().__init__()
-        self.blocks = nn.Sequential(*(ResidualBlock(channels) for _ in range(count)))
+        self.blocks = nn.Sequential(*(ResidualBlock(channels, names) for _ in range(count)))
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, h, w) to the same shape."""
@@ -182,26 +196,28 @@ def _reflected(size: int, before: int, after: int) -> Tensor:
     return torch.where(index < size, index, 2 * size - 2 - index)
 
 
-def _encoder(channels: list[int], latent_channels: int) -> nn.Sequential:
+def _encoder(channels: list[int], latent_channels: int, names: Names) -> nn.Sequential:
     """(N, 3, H, W) to (N, latent channels, H / 16, W / 16)."""
-    layers: list[nn.Module] = [nn.ReflectionPad2d(3), nn.Conv2d(3, channels[0], 7), ChannelNorm(channels[0]), nn.ReLU()]
+    first = _normalised(channels[0], names, inverse=False)
+    layers: list[nn.Module] = [nn.ReflectionPad2d(3), nn.Conv2d(3, channels[0], 7), *first]
     for ins, outs in itertools.pairwise(channels):
         # One row above and one column on the right, which is the port's reading of TensorFlow's "same".
-        layers += [nn.ReflectionPad2d((0, 1, 1, 0)), nn.Conv2d(ins, outs, 3, stride=2), ChannelNorm(outs), nn.ReLU()]
+        layers += [nn.ReflectionPad2d((0, 1, 1, 0)), nn.Conv2d(ins, outs, 3, stride=2)]
+        layers += _normalised(outs, names, inverse=False)
     return nn.Sequential(*layers, nn.ReflectionPad2d(1), nn.Conv2d(channels[-1], latent_channels, 3))
 
 
-def _generator(channels: list[int], latent_channels: int, residual_blocks: int) -> nn.Sequential:
+def _generator(channels: list[int], latent_channels: int, residual_blocks: int, names: Names) -> nn.Sequential:
     """(N, latent channels, h, w) to (N, 3, 16 h, 16 w)."""
     layers: list[nn.Module] = [
-        ChannelNorm(latent_channels),
+        create_activation(names[0], latent_channels, inverse=True),
         nn.ReflectionPad2d(1),
         nn.Conv2d(latent_channels, channels[0], 3),
-        ChannelNorm(channels[0]),
-        ResidualTrunk(channels[0], residual_blocks),
+        create_activation(names[0], channels[0], inverse=True),
+        ResidualTrunk(channels[0], residual_blocks, names),
     ]
     for ins, outs in itertools.pairwise(channels):
-        layers += [deconv(ins, outs, kernel=3), ChannelNorm(outs), nn.ReLU()]
+        layers += [deconv(ins, outs, kernel=3), *_normalised(outs, names, inverse=True)]
     return nn.Sequential(*layers, nn.ReflectionPad2d(3), nn.Conv2d(channels[-1], 3, 7))
 
 

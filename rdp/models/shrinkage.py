@@ -119,7 +119,7 @@ class ShrinkageHyperprior(CompressionModel):
 
     def analyse(self, x: Tensor) -> Tensor:
         """Images (N, 3, H, W) in [0, 1] to latents y, (N, M, h, w)."""
-        latent: Tensor = self.analysis(2 * x - 1)
+        latent: Tensor = self.analysis(2 * self.checked(x) - 1)
         return latent
 
     def synthesise(self, y_hat: Tensor) -> Tensor:

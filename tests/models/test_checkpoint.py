@@ -47,6 +47,22 @@ def test_saving_twice_writes_the_same_bytes(tmp_path: Path) -> None:
     assert len({path.read_bytes() for path in files}) == 1
 
 
+def test_headers_of_every_length_are_read(tmp_path: Path) -> None:
+    """The first byte of a safetensors file is that of its header's length, which may be that of a pickle."""
+    model = small()
+    for length in range(0, 264, 8):
+        save_model(tmp_path / "m.safetensors", model, {"note": "x" * length})
+        assert read_header(tmp_path / "m.safetensors").notes == {"note": "x" * length}
+
+
+def test_a_header_that_states_giant_widths_takes_no_memory(tmp_path: Path) -> None:
+    """Shapes are compared before anything is allocated."""
+    save_model(tmp_path / "m.safetensors", small())
+    giant = rewritten(tmp_path / "m.safetensors", config='{"channels": 9000, "latent_channels": 9000}')
+    with pytest.raises(WeightsError, match=r"does not fit 'hyperprior' with .*9000.*wanted"):
+        load_model(giant)
+
+
 def test_the_identity_leaves_the_decoder_out_and_nothing_else() -> None:
     """Decoders can be exchanged without making files unreadable; encoder and entropy model cannot."""
     first = identity_of(small())

@@ -272,3 +272,30 @@ def test_a_damaged_file_is_an_error_or_a_network_and_never_a_crash(
         except WeightsError:
             refused += 1
     assert refused > 20
+
+
+def test_tensors_that_are_not_plain_are_refused() -> None:
+    state = compressai_layout(MeanScaleHyperprior(4, 6))
+    for odd in (lambda t: t.to_sparse(), lambda t: t.to("meta")):
+        with pytest.raises(WeightsError, match=r"sparse, quantised or empty"):
+            convert_compressai(state | {"g_a.0.weight": odd(state["g_a.0.weight"])})
+
+
+def compressai_layout(model: CompressionModel) -> dict[str, Tensor]:
+    """A state dict as CompressAI names it."""
+    names = {
+        "analysis.": "g_a.",
+        "synthesis.": "g_s.",
+        "hyper_analysis.": "h_a.",
+        "hyper_synthesis.": "h_s.",
+        "prior.": "entropy_bottleneck.",
+    }
+    return {
+        next(theirs + key[len(ours) :] for ours, theirs in names.items() if key.startswith(ours)): tensor.detach()
+        for key, tensor in model.state_dict().items()
+    }
+
+
+def test_the_layout_of_the_tests_is_the_packages() -> None:
+    model = MeanScaleHyperprior(4, 6)
+    assert convert_compressai(compressai_layout(model)).config["latent_channels"] == 6

@@ -31,6 +31,9 @@ STEP_KEY = Key("step", "choice", "quantisation step: larger is fewer bits", defa
 TABLES = ("trained", "fixed", "flags")
 """Laws under which a shrinkage network's latent is coded; see `rdp.codecs.learned.shrinkage`."""
 
+ARCHIVES = (".pth.tar", ".pth")
+"""Endings of other people's files of weights, which `rdp.models.conversion` reads."""
+
 _USUAL = STEPS.index("1")
 _BATCH_PIXELS = 1 << 22
 _MOST = 16

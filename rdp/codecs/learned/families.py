@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rdp.codecs.base import OperatingPoint
 from rdp.codecs.keys import Key, Value, quote, spell
-from rdp.codecs.learned.codec import STEP_KEY, TABLES, LearnedCodec
+from rdp.codecs.learned.codec import ARCHIVES, STEP_KEY, TABLES, LearnedCodec
 from rdp.errors import SpecError, WeightsError
 from rdp.weights import WeightsEntry, WeightsFile, entries_used_by, resolve, search_folders, sha256_of
 
 SHA_DIGITS = 12
+ENDINGS = (".safetensors", *ARCHIVES)
 OWN = "rdp"
 """Name of the project's own set of weights, which is meant where a point names none."""
 
@@ -78,6 +79,7 @@ class Hyperprior(IndexedCodec):
     family = "hyperprior"
     summary = "scale and mean-scale hyperprior autoencoders (Ballé 2018, Minnen 2018)"
     keys = ()
+    extra = (STEP_KEY,)
 
 
 class Shrinkage(IndexedCodec):
@@ -147,9 +149,13 @@ class Checkpoint(LearnedCodec):
         """`path=FILE` becomes `sha=...`, and where the file lies goes into the definition of the points."""
         from rdp.codecs.spec import split_items
 
-        if "path" not in pairs and "sha" in pairs:
-            return pairs, Checkpoints({text: _file_of(text, spec) for text in split_items(pairs["sha"], spec)})
-        return named_by_hash(pairs, spec)
+        if "path" not in pairs and "sha" not in pairs:
+            raise SpecError(f"{spec!r}: say which file, checkpoint:path=FILE.safetensors")
+        if "path" in pairs:
+            return named_by_hash(pairs, spec)
+        for text in split_items(pairs["sha"], spec):
+            _check_sha(text, spec)
+        return pairs, Checkpoints({})
 
     @classmethod
     def point_of(cls, data: bytes, where: str) -> str | None:
@@ -170,18 +176,29 @@ class Checkpoint(LearnedCodec):
         return WeightsFile(point.name, path, sha256)
 
 
-def _file_of(sha: str, where: str) -> Path:
-    """The file of weights with that hash in the folders of weights."""
+def _check_sha(sha: str, where: str) -> None:
     if len(sha) != SHA_DIGITS or set(sha) - set("0123456789abcdef"):
         raise SpecError(f"{where!r}: sha={sha} is not {SHA_DIGITS} hex digits; give path=FILE.safetensors")
-    for folder in search_folders():
-        for path in sorted(folder.glob("*.safetensors")):
-            if sha256_of(path).startswith(sha):
-                return path
+
+
+def _file_of(sha: str, where: str) -> Path:
+    """The file of weights with that hash in the folders of weights."""
+    _check_sha(sha, where)
+    for path in files_of_weights():
+        if sha256_of(path).startswith(sha):
+            return path
     looked = ", ".join(map(str, search_folders()))
     raise WeightsError(
-        f"{where!r}: no *.safetensors with SHA-256 {sha}... lies in {looked}: give path=FILE.safetensors"
+        f"{where!r}: no file of weights with SHA-256 {sha}... lies in {looked}: put it into a folder and name "
+        "that folder in RDP_WEIGHTS, or give path=FILE.safetensors"
     )
+
+
+def files_of_weights() -> Iterator[Path]:
+    """Every file in the folders of weights that may hold a network, folder by folder."""
+    for folder in search_folders():
+        if folder.is_dir():
+            yield from sorted(path for path in folder.iterdir() if path.name.endswith(ENDINGS))
 
 
 def _offered(family: str) -> list[tuple[dict[str, str], WeightsEntry]]:

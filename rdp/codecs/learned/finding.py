@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 from rdp.bitstream.container import unpack
+from rdp.codecs.learned.families import files_of_weights
 from rdp.codecs.learned.network import load_weights
-from rdp.codecs.registry import INDEXED
 from rdp.errors import WeightsError
 from rdp.models.checkpoint import identity_of, read_header
-from rdp.weights import load_index, locate, search_folders, verify
+from rdp.weights import search_folders
 
 
 def weights_of(data: bytes, where: str) -> Path:
@@ -20,12 +19,8 @@ def weights_of(data: bytes, where: str) -> Path:
     for data that are no such file, and `WeightsError` if there are no such weights on this machine.
     """
     identity = unpack(data).identity.hex()
-    for folder in search_folders():
-        for path in sorted(folder.glob("*.safetensors")) if folder.is_dir() else ():
-            if _identity(path) == identity:
-                return path
-    for path in _published():
-        if identity_of(load_weights(path)).hex() == identity:
+    for path in sorted(files_of_weights(), key=lambda path: path.suffix != ".safetensors"):
+        if _identity(path) == identity:
             return path
     looked = ", ".join(str(folder) for folder in search_folders())
     raise WeightsError(
@@ -35,18 +30,11 @@ def weights_of(data: bytes, where: str) -> Path:
     )
 
 
-def _published() -> Iterator[Path]:
-    """Other people's weights on this machine, which carry no identity of ours and have to be loaded for it."""
-    for entry in load_index().values():
-        if any(user.partition(":")[0] in INDEXED for user in entry.used_by):
-            path = locate(entry)
-            if path is not None and path.suffix != ".safetensors":
-                yield verify(entry, path).path
-
-
 def _identity(path: Path) -> str | None:
-    """What a file's header says; None for other people's weights."""
+    """What a header says, or what other people's weights have when they are loaded; None for what is no network."""
     try:
-        return read_header(path).identity
+        if path.suffix == ".safetensors":
+            return read_header(path).identity
+        return identity_of(load_weights(path)).hex()
     except WeightsError:
         return None

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rdp.codecs.base import Resources
-from rdp.codecs.learned.codec import TABLES
+from rdp.codecs.learned.codec import ARCHIVES, TABLES
 from rdp.codecs.learned.coding import FactorizedCoding, LatentCoding
 from rdp.codecs.learned.hyper import CheckerboardCoding, HyperCoding, TwoSynthesesCoding
 from rdp.codecs.learned.memory import check_memory
@@ -175,7 +175,7 @@ def load_weights(path: Path) -> CompressionModel:
 
     Raises `WeightsError` for anything else, and executes nothing.
     """
-    if path.name.endswith((".pth.tar", ".pth", ".tar")):
+    if path.name.endswith(ARCHIVES):
         return load_compressai(path).eval()
     return load_model(path)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from rdp.errors import WeightsError
 
@@ -41,6 +42,17 @@ def read_archive(path: str | Path, what: str, advice: str) -> Mapping[str, Any]:
     if not isinstance(document, Mapping):
         raise WeightsError(f"{path} holds a {type(document).__name__} and not {what}")
     return document
+
+
+def require_plain(tensors: Mapping[str, Tensor]) -> None:
+    """Raise `WeightsError` for tensors that are not dense numbers: no network here has others."""
+    odd = [
+        key
+        for key, tensor in tensors.items()
+        if tensor.layout is not torch.strided or tensor.is_quantized or tensor.is_meta
+    ]
+    if odd:
+        raise WeightsError(f"these tensors are sparse, quantised or empty shells: {', '.join(odd[:8])}")
 
 
 def _what_is_wrong(error: BaseException, advice: str) -> str:

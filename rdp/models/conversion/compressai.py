@@ -18,7 +18,7 @@ from torch import Tensor
 
 from rdp.errors import WeightsError
 from rdp.models.base import CompressionModel
-from rdp.models.conversion.archives import read_archive
+from rdp.models.conversion.archives import read_archive, require_plain
 from rdp.models.factorized import FactorizedPrior
 from rdp.models.hyperprior import MeanScaleHyperprior, ScaleHyperprior
 
@@ -78,6 +78,7 @@ def convert_compressai(state_dict: Mapping[str, Any]) -> CompressionModel:
     ]
     if wrong:
         raise WeightsError(f"these tensors do not fit a {model.architecture} network: {_list(wrong)}")
+    require_plain(tensors)
     broken = [_foreign(key) for key, tensor in tensors.items() if not tensor.isfinite().all()]
     if broken:
         raise WeightsError(f"these tensors hold values that are not finite: {_list(broken)}")

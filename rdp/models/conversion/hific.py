@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from rdp.errors import WeightsError
-from rdp.models.conversion.archives import read_archive
+from rdp.models.conversion.archives import read_archive, require_plain
 from rdp.models.densities import FactorizedDensity
 from rdp.models.discriminator import ConditionalDiscriminator
 from rdp.models.hific import PRIOR_FILTERS, HiFiC
@@ -197,6 +197,7 @@ def _fill(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     ]
     if wrong:
         raise WeightsError(f"these tensors do not fit HiFiC: {_list(wrong)}")
+    require_plain(tensors)
     broken = [key for key, tensor in tensors.items() if not tensor.isfinite().all()]
     if broken:
         raise WeightsError(f"these tensors hold values that are not finite: {_list(broken)}")

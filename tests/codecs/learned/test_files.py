@@ -11,7 +11,7 @@ import pytest
 from rdp.codecs import create_codec, parse_point
 from rdp.codecs.files import decode_file, encode_file
 from rdp.codecs.learned.finding import weights_of
-from rdp.errors import FormatError, WeightsError
+from rdp.errors import FormatError, RdpError, WeightsError
 from rdp.images import read_image, write_png
 
 Networks = Callable[..., Path]
@@ -94,3 +94,50 @@ def test_a_run_evaluates_a_learned_codec_and_fills_its_columns(networks: Network
     assert all(row["status"] == "ok" and row["encode_device"] == "cpu" for row in rows)
     assert all(row["bpp_estimated"] > 0 and row["bpp_fixed_law"] > 0 for row in rows)
     assert rows[0]["bpp"] > rows[1]["bpp"]
+
+
+def test_published_weights_are_found_by_what_a_file_carries(
+    networks: Networks, image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other people's checkpoints carry no identity of ours: they are loaded for it. So is a point named by its hash."""
+    import torch
+
+    from rdp.models.checkpoint import load_model
+
+    names = {"analysis": "g_a", "synthesis": "g_s", "hyper_analysis": "h_a", "hyper_synthesis": "h_s"}
+    state = {}
+    for key, tensor in load_model(networks("hyperprior")).state_dict().items():
+        part, _, rest = key.partition(".")
+        state[f"{names.get(part, 'entropy_bottleneck')}.{rest}"] = tensor
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    torch.save(state, folder / "mbt2018-mean-9-0123abcd.pth.tar")
+    encoded = encode_file(image, tmp_path / "image.bin", f"checkpoint:path={folder}/mbt2018-mean-9-0123abcd.pth.tar")
+    monkeypatch.setenv("RDP_WEIGHTS", str(folder))
+    decode_file(tmp_path / "image.bin", tmp_path / "back.png")
+    decode_file(tmp_path / "image.bin", tmp_path / "again.png", encoded.point)
+    assert np.array_equal(read_image(tmp_path / "back.png"), read_image(tmp_path / "again.png"))
+
+
+def test_a_damaged_file_is_named_whether_or_not_a_codec_is(networks: Networks, image: Path, tmp_path: Path) -> None:
+    point = f'checkpoint:path="{networks("factorized")}"'
+    encode_file(image, tmp_path / "image.bin", point)
+    (tmp_path / "cut.bin").write_bytes((tmp_path / "image.bin").read_bytes()[:-9])
+    for codec in (None, point):
+        with pytest.raises(FormatError, match=r"cut\.bin: the file is damaged"):
+            decode_file(tmp_path / "cut.bin", tmp_path / "back.png", codec)
+
+
+def test_packing_needs_no_weights_and_unpacking_finds_them(
+    networks: Networks, image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import rdp
+
+    path = networks("hyperprior")
+    rdp.evaluate(image, f'checkpoint:path="{path}",step=1/2|1|2', out=tmp_path / "run", jobs=1)
+    selection = rdp.solve(tmp_path / "run", minimize="mse")
+    done = rdp.pack(tmp_path / "run", selection, tmp_path / "delivery")
+    with pytest.raises(RdpError, match="RDP_WEIGHTS"):
+        rdp.unpack(done.out, tmp_path / "none")
+    monkeypatch.setenv("RDP_WEIGHTS", str(path.parent))
+    assert rdp.unpack(done.out, tmp_path / "pictures").ok
