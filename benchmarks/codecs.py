@@ -13,15 +13,17 @@ PyTorch's product (which picks MKL) and of a 1x1 convolution (which picks oneDNN
 from __future__ import annotations
 
 import argparse
+import contextlib
 import copy
 import json
 import math
 import statistics
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
@@ -29,6 +31,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import nn
 
+from rdp.bitstream.coder import SymbolReader, SymbolWriter
 from rdp.models.activations import GDN
 from rdp.models.base import CompressionModel
 from rdp.models.conversion.compressai import load_compressai
@@ -129,6 +132,9 @@ class Ours:
         else:
             file, result["encode_s"] = timed(lambda: self._codec.encode(pixels))
             decoded, result["decode_s"] = timed(lambda: self._codec.decode(file))
+            with entropy_coding() as spent:
+                result["encode_coding_s"] = timed(lambda: self._codec.encode(pixels), spent)[1]
+                result["decode_coding_s"] = timed(lambda: self._codec.decode(file), spent)[1]
             result["nbytes"] = len(file)
             mse = float(np.mean((decoded.astype(np.float64) - pixels) ** 2)) / 255**2
         return result | {"psnr_db": -10 * math.log10(mse)}
@@ -143,11 +149,31 @@ class Ours:
             return (y - law.mean).round() + law.mean
 
 
-def timed(call: Callable[[], Any]) -> tuple[Any, float]:
+def timed(call: Callable[[], Any], clock: Callable[[], float] = time.perf_counter) -> tuple[Any, float]:
     """What a call gives, and its seconds."""
-    start = time.perf_counter()
+    start = clock()
     result = call()
-    return result, time.perf_counter() - start
+    return result, clock() - start
+
+
+@contextlib.contextmanager
+def entropy_coding() -> Iterator[Callable[[], float]]:
+    """A clock that runs while symbols are written or read."""
+    total = 0.0
+
+    def measured(method: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            nonlocal total
+            result, seconds = timed(lambda: method(*arguments))
+            total += seconds
+            return result
+
+        return call
+
+    with contextlib.ExitStack() as patches:
+        for owner, name in ((SymbolWriter, "write"), (SymbolWriter, "finish"), (SymbolReader, "read")):
+            patches.enter_context(mock.patch.object(owner, name, measured(getattr(owner, name))))
+        yield lambda: total
 
 
 def measure(
@@ -236,6 +262,10 @@ def table(results: dict[str, list[dict[str, float]]], options: argparse.Namespac
             if whole in rows[0]:
                 share = statistics.median(row[part] / row[whole] for row in rows)
                 told.append(f"{part[:-2]} transform {100 * share:.0f} % of {whole[:-2]}")
+            coding = f"{whole[:-2]}_coding_s"
+            if coding in rows[0]:
+                share = statistics.median(row[coding] / row[whole] for row in rows)
+                told.append(f"range coding {100 * share:.0f} % of it")
         lines.append(f"- {side}: {', '.join(told)}")
     if {"rdp float32", "rdp bfloat16"} <= set(sides):
         lost = [

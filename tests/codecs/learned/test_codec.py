@@ -274,12 +274,12 @@ def test_networks_that_differ_in_their_decoder_share_their_files(
         ("checkpoint:path=nowhere.safetensors", "there is no file nowhere.safetensors"),
         ("checkpoint:sha=0123456789ab", "give path=FILE"),
         ("checkpoint:sha=xyz", "not 12 hex digits"),
-        ("checkpoint", "'sha' is missing"),
+        ("checkpoint", "say which file, checkpoint:path=FILE"),
     ],
 )
 def test_a_checkpoint_that_cannot_be_found_is_said_to_be_missing(spec: str, message: str) -> None:
     with pytest.raises(RdpError, match=message):
-        parse_point(spec)
+        create_codec(parse_point(spec))
 
 
 def test_weights_that_change_between_planning_and_use_are_refused(networks: Networks, tmp_path: Path) -> None:
