@@ -120,9 +120,9 @@ def fast_transform(module: nn.Module, *, device: str = "cpu", dtype: str = "floa
 def _begin_of_picture(parts: Sequence[nn.Module]) -> int:
     """The place of the layer from which on half precision is too coarse for a picture.
 
-    A sample of a picture in bfloat16 is off by half a level of 255, which costs hundredths of a dB; so are the
-    normalised features that the last convolution sums. Both cost little, next to the layers before. What ends in more
-    than `PICTURE_CHANNELS` channels is no picture: half precision does for a latent, which is rounded to integers.
+    A sample of a picture in bfloat16 is off by up to half a level of 255, which costs hundredths of a dB. That the last
+    convolution makes it in float32 costs little, next to those before. What ends in more than `PICTURE_CHANNELS`
+    channels is no picture: half precision does for a latent, which is rounded to integers.
     """
     convolutions = [
         (place, part.out_channels)
@@ -137,4 +137,4 @@ def _begin_of_picture(parts: Sequence[nn.Module]) -> int:
             channels //= part.upscale_factor**2
     if channels > PICTURE_CHANNELS:
         return len(parts)
-    return convolutions[-2][0] + 1 if len(convolutions) > 1 else 0
+    return last

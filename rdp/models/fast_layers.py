@@ -184,15 +184,16 @@ def normalisation(module: GDN, setting: Setting) -> Stage:
     """GDN, 1DN, GSDN: the sums over channels as a convolution, the rest in place of its result.
 
     In bfloat16 the sums are made of rounded squares, but added in float32. float16 cannot hold squares, so that they
-    are float32 there. Roots are float32 always: that of a number rounded to half precision, rounded again, falls to
-    the lower side more often than not, and pictures become darker.
+    are float32 there. A root is its reciprocal times the number: the root of a number in half precision lies halfway
+    between two such numbers half of the time, a trace below, so that rounding takes the lower one and pictures become
+    darker; that of the reciprocal falls to either side.
     """
     squares = not isinstance(module, OneDN)
     wide = torch.float32 if setting.dtype == torch.float16 and squares else setting.dtype
     sums = Setting(setting.device, wide, setting.block_bytes)
     gamma = sums.place(module.effective_gamma()[:, :, None, None])
     beta = sums.place(module.effective_beta())
-    inverse = module.inverse
+    inverse, half = module.inverse, wide != torch.float32
     shift: Callable[[Tensor], Tensor] | None = None
     if isinstance(module, GSDN):
         tau, nu = setting.place(module.tau[:, :, None, None]), setting.place(module.nu)
@@ -202,10 +203,10 @@ def normalisation(module: GDN, setting: Setting) -> Stage:
 
     def normalise(x: Tensor) -> Tensor:
         whole = x.to(wide)
-        norm = F.conv2d(whole * whole if squares else whole.abs(), gamma, beta).float()
+        norm = F.conv2d(whole * whole if squares else whole.abs(), gamma, beta)
         mean = None if shift is None else shift(x)
         if squares:
-            norm = norm.sqrt_() if inverse else norm.rsqrt_()
+            norm = norm.rsqrt_() if not inverse else norm.rsqrt().mul_(norm) if half else norm.sqrt_()
         elif not inverse:
             norm = norm.reciprocal_()
         norm = norm.mul_(whole if mean is None or inverse else whole - mean)
