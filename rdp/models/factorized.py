@@ -6,6 +6,8 @@ transforms of Ballé, Laparra and Simoncelli, "End-to-end optimized image compre
 
 from __future__ import annotations
 
+from abc import abstractmethod
+
 from torch import Tensor, nn
 
 from rdp.models.activations import create_activation
@@ -47,15 +49,15 @@ def quantize_by_channel(quantizer: Quantizer, latent: Tensor, prior: FactorizedD
     return quantizer(latent, prior.medians().reshape(1, -1, 1, 1), training=training)
 
 
-class FactorizedPrior(CompressionModel):
-    """The autoencoder whose latent has one learned density a channel.
+class StridedAutoencoder(CompressionModel):
+    """What the networks of this family share: transforms of four strided convolutions, and a factorised density of the
+    innermost latent; a subclass makes the entropy model and says how the latent is coded.
 
-    `channels` (N) and `latent_channels` (M): the widths of the transforms and of the latent. `activation` and
-    `quantizer`: names of `rdp.models.activations` and `rdp.models.quantizers`.
+    `channels` (N) and `latent_channels` (M): the widths of the transforms and of the latent. `activation` (of the
+    transforms) and `quantizer`: names of `rdp.models.activations` and `rdp.models.quantizers`.
     """
 
-    architecture = "factorized"
-    stride = 16
+    prior: FactorizedDensity
 
     def __init__(
         self,
@@ -73,8 +75,26 @@ class FactorizedPrior(CompressionModel):
         }
         self.analysis = analysis_transform(channels, latent_channels, activation)
         self.synthesis = synthesis_transform(channels, latent_channels, activation)
-        self.prior = FactorizedDensity(latent_channels)
+        self._make_entropy_model(channels, latent_channels)
         self.quantizer = create_quantizer(quantizer)
+
+    @abstractmethod
+    def _make_entropy_model(self, channels: int, latent_channels: int) -> None:
+        """Set `prior`, and the hyper-networks where there are any."""
+
+    def auxiliary_loss(self) -> Tensor:
+        """How far the quantiles of the density are from where they belong."""
+        return self.prior.quantile_loss()
+
+
+class FactorizedPrior(StridedAutoencoder):
+    """The autoencoder whose latent has one learned density a channel."""
+
+    architecture = "factorized"
+    stride = 16
+
+    def _make_entropy_model(self, channels: int, latent_channels: int) -> None:
+        self.prior = FactorizedDensity(latent_channels)
 
     def forward(self, x: Tensor) -> ModelOutput:
         """Images (N, 3, H, W) in [0, 1] through the codec; see `CompressionModel.forward`."""
@@ -86,7 +106,3 @@ class FactorizedPrior(CompressionModel):
             y=y,
             y_hat=quantized.for_synthesis,
         )
-
-    def auxiliary_loss(self) -> Tensor:
-        """How far the quantiles of the density are from where they belong."""
-        return self.prior.quantile_loss()

@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from rdp.errors import SpecError, suggest
-from rdp.models.base import CompressionModel, ModelOutput
+from rdp.models.base import ModelOutput
 from rdp.models.densities import FactorizedDensity, gaussian_likelihood
-from rdp.models.factorized import analysis_transform, quantize_by_channel, synthesis_transform
+from rdp.models.factorized import StridedAutoencoder, quantize_by_channel
 from rdp.models.layers import conv, deconv
-from rdp.models.quantizers import create_quantizer
 
 QUALITIES = range(1, 9)
 
@@ -52,35 +51,15 @@ class GaussianParameters:
     mean: Tensor | None
 
 
-class Hyperprior(CompressionModel):
-    """What the hyperprior networks share; a subclass makes the hyper-networks and reads the law from their output.
-
-    `channels` (N) and `latent_channels` (M): the widths of the transforms and of the latent. `activation` (of the
-    transforms) and `quantizer`: names of `rdp.models.activations` and `rdp.models.quantizers`.
-    """
+class Hyperprior(StridedAutoencoder):
+    """What the hyperprior networks share; a subclass makes the hyper-networks and reads the law from their output."""
 
     stride = 64
 
-    def __init__(
-        self,
-        channels: int = 128,
-        latent_channels: int = 192,
-        activation: str = "gdn",
-        quantizer: str = "noise",
-    ) -> None:
-        super().__init__()
-        self.config = {
-            "channels": channels,
-            "latent_channels": latent_channels,
-            "activation": activation,
-            "quantizer": quantizer,
-        }
-        self.analysis = analysis_transform(channels, latent_channels, activation)
-        self.synthesis = synthesis_transform(channels, latent_channels, activation)
+    def _make_entropy_model(self, channels: int, latent_channels: int) -> None:
         self.hyper_analysis = self._make_hyper_analysis(channels, latent_channels)
         self.hyper_synthesis = self._make_hyper_synthesis(channels, latent_channels)
         self.prior = FactorizedDensity(channels)
-        self.quantizer = create_quantizer(quantizer)
 
     @abstractmethod
     def _make_hyper_analysis(self, channels: int, latent_channels: int) -> nn.Sequential:
@@ -120,10 +99,6 @@ class Hyperprior(CompressionModel):
         law = self.gaussian_parameters(hyper)
         quantized = self.quantizer(y, law.mean, training=self.training)
         return quantized.for_synthesis, gaussian_likelihood(quantized.for_likelihood, law.scale, law.mean)
-
-    def auxiliary_loss(self) -> Tensor:
-        """How far the quantiles of the hyper-latent's density are from where they belong."""
-        return self.prior.quantile_loss()
 
 
 class ScaleHyperprior(Hyperprior):

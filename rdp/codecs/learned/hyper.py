@@ -45,6 +45,7 @@ class HyperCoding(LatentCoding):
     """Latents whose scales, and means where there are any, a hyper-latent tells."""
 
     element_bytes = 110
+    model: Any
 
     def __init__(self, model: Any, step: Fraction, device: str) -> None:
         super().__init__(model, step, device)
@@ -103,7 +104,7 @@ class HyperCoding(LatentCoding):
         return Law(torch.nan_to_num(scale, nan=SCALE_BOUND).clamp(min=SCALE_BOUND), mean)
 
     def _parameters(self, told: Tensor) -> tuple[Tensor, Tensor | None]:
-        law = self.model.gaussian_parameters(told)  # type: ignore[operator]
+        law = self.model.gaussian_parameters(told)
         return law.scale, law.mean
 
     def _encode(self, y: Tensor, told: Tensor) -> list[tuple[Symbols, np.ndarray]]:

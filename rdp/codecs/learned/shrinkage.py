@@ -30,6 +30,7 @@ class ShrinkageCoding(LatentCoding):
     """
 
     element_bytes = 70
+    model: Any
 
     def __init__(self, model: Any, step: Fraction, device: str, tables: str = "trained") -> None:
         """Raises `WeightsError` for trained tables of a network without a trained law."""
@@ -43,7 +44,7 @@ class ShrinkageCoding(LatentCoding):
 
     @cached_property
     def _trained(self) -> ChannelCoding:
-        return ChannelCoding(self.model.trained_law, self.step, self.device, about_zero=True)  # type: ignore[arg-type]
+        return ChannelCoding(self.model.trained_law, self.step, self.device, about_zero=True)
 
     @cached_property
     def _laplacian(self) -> FrequencyTables:
@@ -94,7 +95,7 @@ class ShrinkageCoding(LatentCoding):
 
     def _law(self, z: Symbols) -> Any:
         hyper = self._hyper_synthesis(self._hyper.values(z).float())
-        return self.model.latent_law(hyper)  # type: ignore[operator]
+        return self.model.latent_law(hyper)
 
     def _write(self, writer: SymbolWriter, symbols: Symbols) -> None:
         if self._tables == "trained":
