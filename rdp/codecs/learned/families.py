@@ -128,7 +128,7 @@ def named_by_hash(pairs: Mapping[str, str], spec: str) -> tuple[Mapping[str, str
 
 
 class Checkpoint(LearnedCodec):
-    """A network from a file of weights: `checkpoint:path=model.safetensors`, in tables `checkpoint:sha=<12 digits>`."""
+    """A network from a file: `checkpoint:path=model.safetensors`, in tables `checkpoint:sha=<12 digits>,step=1`."""
 
     family = "checkpoint"
     summary = "a network from a file of weights: path=FILE.safetensors, or sha= of one in a folder of RDP_WEIGHTS"
