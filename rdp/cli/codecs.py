@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from rdp.codecs import OperatingPoint
 
 
 def codecs_command(
@@ -19,8 +23,11 @@ def codecs_command(
 
     tools = load_tools(codec_file or [])
     if spec:
-        names = [point.name for point in parse_points(spec, tools)]
+        points = parse_points(spec, tools)
+        names = [point.name for point in points]
         typer.echo(json.dumps(names) if as_json else "\n".join(names))
+        for note in _training_notes(points):
+            typer.echo(note, err=True)
         return
     families = [_describe(name) for name in _families()]
     if as_json:
@@ -31,6 +38,26 @@ def codecs_command(
         for key in family["keys"]:
             default = "required" if key["required"] else "optional" if key["default"] is None else key["default"]
             typer.echo(f"    {key['name']:<14} {key['values']:<34} [{default}]  {key['meaning']}")
+
+
+def _training_notes(points: Sequence[OperatingPoint]) -> Iterator[str]:
+    """On how many images the weights of points were trained, as far as weights are on this machine and say it."""
+    from rdp.codecs import Codec, create_codec
+    from rdp.codecs.registry import load_class
+    from rdp.errors import RdpError
+
+    found: dict[frozenset[str], list[str]] = {}
+    for point in points:
+        if load_class(point.implementation).trained_on is Codec.trained_on:
+            continue  # a family that knows of no training images: nothing is made or hashed for it
+        try:
+            found.setdefault(create_codec(point).trained_on(), []).append(point.name)
+        except RdpError:
+            continue  # what is wrong with weights is said by whoever uses them
+    for images, names in found.items():
+        if images:
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            yield f"{names[0]}{more}: weights trained on {len(images)} images, on which `rdp evaluate` refuses them"
 
 
 def _families() -> list[str]:

@@ -47,6 +47,9 @@ def evaluate_command(
         list[str] | None, typer.Option(help="Make the rows of these points anew (a pattern). Repeatable.")
     ] = None,
     retry_failed: Annotated[bool, typer.Option(help="Try failed cells of earlier calls again.")] = True,
+    allow_training_images: Annotated[
+        bool, typer.Option("--allow-training-images", help="Also images that a codec's weights were trained on.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
@@ -75,6 +78,7 @@ def evaluate_command(
             exif="apply" if apply_exif else "ignore",
             redo=redo or [],
             retry_failed=retry_failed,
+            allow_training_images=allow_training_images,
             progress=Terminal(quiet),
         )
     session = run.sessions[-1]

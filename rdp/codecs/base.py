@@ -13,11 +13,15 @@ from rdp.codecs.keys import Key, Value, spell
 from rdp.errors import SpecError, suggest
 from rdp.execution.devices import check_device, require_device
 from rdp.images import hash_bytes
+from rdp.models.provenance import DIGITS
 
 if TYPE_CHECKING:
     import numpy as np
 
     Pixels = np.ndarray[Any, Any]
+
+IMAGE_DIGITS = DIGITS
+"""First hex digits of an image's `hash_pixels` by which `Codec.trained_on` names it."""
 
 DTYPES = ("float32", "bfloat16", "float16")
 """What networks may compute in."""
@@ -190,6 +194,12 @@ class Codec(ABC):
     @abstractmethod
     def decode(self, data: bytes) -> Pixels:
         """The image in a file: uint8, (H, W, 3), RGB. Raises `FormatError` for bytes that are no valid file."""
+
+    def trained_on(self) -> frozenset[str]:
+        """The images that the codec's weights were trained on, each by the first `IMAGE_DIGITS` hex digits of its
+        `rdp.images.hash_pixels`; empty where there are no weights or nobody knows. `rdp.evaluate` refuses these images.
+        """
+        return frozenset()
 
     # ---- several at once
 

@@ -15,13 +15,15 @@ _LEAST_ROOM, _MOST_ROOM = 256 << 20, 4 << 30
 
 @dataclass(frozen=True)
 class CodecFacts:
-    """Of a codec: what its rows will say, the bytes of its weights, and whether its networks run on a GPU."""
+    """Of a codec: what its rows will say, the bytes of its weights, whether its networks run on a GPU, and the images
+    that its weights were trained on (see `Codec.trained_on`)."""
 
     encoder_id: str
     decoder_id: str
     version: str
     weights_nbytes: int
     on_gpu: bool
+    trained_on: frozenset[str] = frozenset()
 
 
 def look_at_codecs(points: Iterable[OperatingPoint], resources: Resources) -> dict[str, CodecFacts]:
@@ -29,14 +31,18 @@ def look_at_codecs(points: Iterable[OperatingPoint], resources: Resources) -> di
 
     Raises what making a codec raises, and `DependencyError` if what encoding needs is not installed.
     """
-    return {point.name: _look(point, resources) for point in points}
+    lists: dict[frozenset[str], frozenset[str]] = {}
+    return {point.name: _look(point, resources, lists) for point in points}
 
 
-def _look(point: OperatingPoint, resources: Resources) -> CodecFacts:
+def _look(point: OperatingPoint, resources: Resources, lists: dict[frozenset[str], frozenset[str]]) -> CodecFacts:
+    """One point's facts. `lists` are those of training images so far: networks trained on the same share one."""
     codec = create_codec(point, resources)
     codec.require_encoder()
+    trained_on = codec.trained_on()
     return CodecFacts(
-        codec.encoder_id, codec.decoder_id, codec.version, int(codec.weights_nbytes), codec.device != "cpu"
+        codec.encoder_id, codec.decoder_id, codec.version, int(codec.weights_nbytes), codec.device != "cpu",
+        lists.setdefault(trained_on, trained_on),
     )  # fmt: skip
 
 

@@ -22,6 +22,7 @@ from rdp.evaluation.pipeline import Tally, run_stream
 from rdp.evaluation.plan import ExistingRows, Wanted, by_group, match_points, plan_images
 from rdp.evaluation.stream import BatchStream, TaskStream
 from rdp.evaluation.tasks import WorkerSettings
+from rdp.evaluation.training_images import describe_seen, find_seen, refuse_seen
 from rdp.evaluation.worker import start_worker, work_on
 from rdp.execution import Progress, Silent, WorkerPool
 from rdp.images import list_images
@@ -50,6 +51,7 @@ def evaluate(
     exif: Exif = "ignore",
     redo: Iterable[str] = (),
     retry_failed: bool = True,
+    allow_training_images: bool = False,
     progress: Progress | None = None,
 ) -> Run:
     """Encode every image at every operating point, decode from the file, score, and write rows into a run folder.
@@ -74,6 +76,8 @@ def evaluate(
         exif: "ignore" (the protocol's default) or "apply" the orientation.
         redo: patterns of points whose rows are made anew.
         retry_failed: try failed cells of earlier calls again.
+        allow_training_images: evaluate also on images that a codec's weights were trained on (as far as the weights
+            say), which are refused otherwise; the run's record tells it.
         progress: told how far it is.
 
     Returns:
@@ -108,6 +112,7 @@ def evaluate(
             "dtype": dtype,
             "workers": kind,
             "keep": sorted(kept),
+            "allow_training_images": bool(allow_training_images),
         }
         settings = WorkerSettings(
             everything, missing, columns, writer.path.absolute(), "files" in kept, "reconstructions" in kept,
@@ -116,6 +121,11 @@ def evaluate(
         tally = Tally()
         with WorkerPool.of_shares(start_worker, _shares(settings, resources, count)) as pool:
             inspected = inspect_images(files, pool, exif, writer.path, report)
+            seen = find_seen(facts, inspected)
+            if not allow_training_images:
+                refuse_seen(seen, len(files))
+            for group in seen:
+                report.note(describe_seen(group, len(files)))
             existing = ExistingRows(run.table(), {scores.metric: scores.columns for scores in run.score_sets()})
             _note_versions(existing, {name: fact.version for name, fact in facts.items()}, report)
             ordered = _by_encoder(points, facts)

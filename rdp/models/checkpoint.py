@@ -1,7 +1,8 @@
 """Weights on disk: safetensors whose header says which network they belong to, and of whose files they decode.
 
 The header's metadata holds `architecture` and `config` (what builds the network), `identity` (what its files carry),
-and notes of whoever wrote it (data, steps, numbers). Nothing in a file is ever executed.
+and notes of whoever wrote it (data, steps, numbers). Nothing in a file is ever executed. A file of half the size has
+its kernels in float16; the network that is loaded from it computes in float32, as any other.
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ IDENTITY_BYTES = 6
 DECODER_PREFIX = "synthesis."
 """Parameters of the decoder alone: they take no part in the identity, so that decoders can be exchanged."""
 
+KERNEL_DIMENSIONS = 4
+"""Tensors of so many dimensions are kernels of convolutions: nearly all of a network, and what float16 serves well."""
+
 _LENGTH_BYTES = 8
 _OWN = ("format", "version", "architecture", "config", "identity")
 
@@ -51,9 +55,14 @@ def identity_of(model: CompressionModel) -> bytes:
     SHA-256 over `CODING_VERSION`, the architecture, the part of its configuration that coding depends on, and all
     parameters but the decoder's.
     """
+    return _identity(model, model.state_dict())
+
+
+def _identity(model: CompressionModel, tensors: Mapping[str, torch.Tensor]) -> bytes:
+    """The identity of the network with these parameters."""
     config = {name: value for name, value in model.config.items() if name not in model.not_in_files}
     digest = hashlib.sha256(json.dumps([CODING_VERSION, model.architecture, config], sort_keys=True).encode())
-    for name, tensor in sorted(model.state_dict().items()):
+    for name, tensor in sorted(tensors.items()):
         if not name.startswith(DECODER_PREFIX):
             values = tensor.detach().cpu().contiguous()
             digest.update(f"{name} {values.dtype} {tuple(values.shape)}".encode())
@@ -61,10 +70,18 @@ def identity_of(model: CompressionModel) -> bytes:
     return digest.digest()[:IDENTITY_BYTES]
 
 
-def save_model(path: str | Path, model: CompressionModel, notes: Mapping[str, str] | None = None) -> ModelHeader:
+def save_model(
+    path: str | Path, model: CompressionModel, notes: Mapping[str, str] | None = None, *, half: bool = False
+) -> ModelHeader:
     """Write a network's weights, whole or not at all; `notes` go into the header.
 
-    Raises `WeightsError` where the disk refuses, and for notes that use the header's own names.
+    `half` stores the kernels of convolutions in float16, in half the bytes: each number is rounded by at most 2^-11 of
+    itself (below 2^-14 in magnitude by at most 2^-25 absolutely), and so the network that is loaded is another one,
+    with an identity of its own, which is the one in the header. Biases, the parameters of normalisations and those of
+    the densities, on which tables of the range coder rest, stay as they are. `model` is not changed.
+
+    Raises `WeightsError` where the disk refuses, for notes that use the header's own names, and with `half` for
+    kernels that are not finite or larger than float16 can hold (65504).
     """
     from safetensors.torch import save
 
@@ -76,9 +93,11 @@ def save_model(path: str | Path, model: CompressionModel, notes: Mapping[str, st
             )
     path = Path(path)
     config = json.dumps(model.config, sort_keys=True)
-    identity = identity_of(model).hex()
-    own = {"format": FORMAT, "version": VERSION, "architecture": model.architecture, "config": config}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    if half:
+        tensors = _with_half_kernels(path, tensors)
+    identity = _identity(model, {name: _as_loaded(tensor) for name, tensor in tensors.items()}).hex()
+    own = {"format": FORMAT, "version": VERSION, "architecture": model.architecture, "config": config}
     _replace(path, _with_metadata(save(tensors), {**own, "identity": identity, **notes}))
     return ModelHeader(path, model.architecture, json.loads(config), identity, notes)
 
@@ -111,7 +130,7 @@ def read_header(path: str | Path) -> ModelHeader:
 
 
 def load_model(path: str | Path) -> CompressionModel:
-    """The network in a file of weights, in evaluation mode, on the CPU.
+    """The network in a file of weights, in evaluation mode, on the CPU, its parameters in float32.
 
     Raises `WeightsError` for a file that is missing, damaged, of another architecture than it says, or whose weights
     are not all finite.
@@ -141,6 +160,26 @@ def load_model(path: str | Path) -> CompressionModel:
             "was changed after it was written, or written by an rdp that codes otherwise"
         )
     return model.eval()
+
+
+def _with_half_kernels(path: Path, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The tensors, kernels in float16. Raises `WeightsError` for a kernel that has a number beyond that type."""
+    rounded = dict(tensors)
+    for name, tensor in tensors.items():
+        if tensor.ndim == KERNEL_DIMENSIONS and tensor.is_floating_point():
+            rounded[name] = tensor.to(torch.float16)
+            if not bool(torch.isfinite(rounded[name]).all()):
+                largest = float(tensor.abs().max())
+                raise WeightsError(
+                    f"{path} was not written: {name} holds numbers that float16 cannot ({largest:g}; its largest is "
+                    f"{torch.finfo(torch.float16).max:g}): save the network without half"
+                )
+    return rounded
+
+
+def _as_loaded(tensor: torch.Tensor) -> torch.Tensor:
+    """What `load_model` makes of a tensor in a file: float16 becomes float32."""
+    return tensor.float() if tensor.dtype == torch.float16 else tensor
 
 
 def _require_plausible(header: ModelHeader, tensors: Mapping[str, torch.Tensor]) -> None:

@@ -173,3 +173,96 @@ def test_notes_cannot_pass_for_what_the_header_says(tmp_path: Path) -> None:
 def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="cannot write"):
         save_model(tmp_path / "none" / "m.safetensors", small())
+
+
+# ---- half-size files
+
+
+def stored_types(path: Path) -> dict[str, str]:
+    """The type of every tensor in a file, as its header says it."""
+    data = path.read_bytes()
+    header = json.loads(data[8 : 8 + struct.unpack("<Q", data[:8])[0]])
+    return {name: fields["dtype"] for name, fields in header.items() if name != "__metadata__"}
+
+
+def every_network() -> list[CompressionModel]:
+    """One of every architecture, and of every activation that has parameters."""
+    torch.manual_seed(0)
+    shrinkage = create_model("shrinkage", channels=8, latent_channels=12, hyper_channels=8)
+    others = [small(name) for name in ("factorized", "scale_hyperprior", "hyperprior", "checkerboard")]
+    return [
+        *others, small(activation="gsdn"), shrinkage, create_model("hific", width=0.05, residual_blocks=1)
+    ]  # fmt: skip
+
+
+def test_a_half_size_file_is_the_network_with_rounded_kernels(tmp_path: Path) -> None:
+    for model in every_network():
+        before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+        header = save_model(tmp_path / "half.safetensors", model, {"a": "b"}, half=True)
+        assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+        loaded = load_model(tmp_path / "half.safetensors")
+        assert header.identity == identity_of(loaded).hex() == read_header(tmp_path / "half.safetensors").identity
+        assert header.identity != identity_of(model).hex()
+        kernels = {
+            f"{name}.weight"
+            for name, part in model.named_modules()
+            if isinstance(part, torch.nn.Conv2d | torch.nn.ConvTranspose2d)
+        }
+        types = stored_types(tmp_path / "half.safetensors")
+        assert {name for name, kind in types.items() if kind == "F16"} == kernels
+        assert set(types.values()) == {"F16", "F32"}
+        for name, tensor in loaded.state_dict().items():
+            assert tensor.dtype == torch.float32
+            if name in kernels:
+                error = (tensor - before[name]).abs()
+                assert bool((error <= (before[name].abs() * 2**-11).clamp(min=2**-25)).all()), name
+            else:
+                assert torch.equal(tensor, before[name]), name
+
+
+def test_a_half_size_file_of_a_network_of_real_width_has_half_the_bytes(tmp_path: Path) -> None:
+    model = create_model("hyperprior", channels=48, latent_channels=64)
+    for half in (False, True):
+        save_model(tmp_path / f"{half}.safetensors", model, half=half)
+    sizes = [(tmp_path / f"{half}.safetensors").stat().st_size for half in (True, False)]
+    assert 0.5 < sizes[0] / sizes[1] < 0.56
+
+
+def test_rounding_twice_is_rounding_once(tmp_path: Path) -> None:
+    model = small("factorized")
+    once, twice, whole = (tmp_path / f"{name}.safetensors" for name in ("once", "twice", "whole"))
+    save_model(once, model, {"a": "b"}, half=True)
+    save_model(twice, load_model(once), {"a": "b"}, half=True)
+    assert once.read_bytes() == twice.read_bytes()
+    save_model(whole, load_model(once))
+    assert set(stored_types(whole).values()) == {"F32"}
+    assert read_header(whole).identity == read_header(once).identity, "files of the one decode with the other"
+
+
+@pytest.mark.parametrize("value", [65_520.0, -1e9, float("inf"), float("nan")])
+def test_what_float16_cannot_hold_is_refused_by_name(tmp_path: Path, value: float) -> None:
+    model = small()
+    with torch.no_grad():
+        model.synthesis[2].weight[1, 0, 2, 0] = value
+    with pytest.raises(WeightsError, match=r"half\.safetensors was not written: synthesis\.2\.weight.*65504"):
+        save_model(tmp_path / "half.safetensors", model, half=True)
+    assert not (tmp_path / "half.safetensors").exists()
+
+
+def test_large_numbers_that_are_no_kernels_are_no_hindrance(tmp_path: Path) -> None:
+    model = small()
+    with torch.no_grad():
+        model.prior.quantiles[0] = 1e6
+        model.synthesis[2].weight[1, 0, 2, 0] = 65_504.0
+        model.synthesis[2].weight[1, 0, 2, 1] = 1e-9
+    save_model(tmp_path / "half.safetensors", model, half=True)
+    loaded = load_model(tmp_path / "half.safetensors")
+    assert loaded.prior.quantiles[0, 0].tolist() == [1e6, 1e6, 1e6]
+    assert loaded.synthesis[2].weight[1, 0, 2].tolist()[:2] == [65_504.0, 0.0]
+
+
+def test_a_half_size_file_that_states_giant_widths_takes_no_memory(tmp_path: Path) -> None:
+    save_model(tmp_path / "m.safetensors", small(), half=True)
+    giant = rewritten(tmp_path / "m.safetensors", config='{"channels": 9000, "latent_channels": 9000}')
+    with pytest.raises(WeightsError, match=r"does not fit 'hyperprior': it says channels=9000"):
+        load_model(giant)

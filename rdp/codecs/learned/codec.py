@@ -92,6 +92,15 @@ class LearnedCodec(Codec):
 
         return read_header(self._file.path).identity
 
+    def trained_on(self) -> frozenset[str]:
+        """What the file of weights says. Raises `WeightsError` if it says it wrongly."""
+        if self._file.path.suffix != ".safetensors":
+            return frozenset()
+        from rdp.models.checkpoint import read_header
+        from rdp.models.provenance import trained_on
+
+        return trained_on(read_header(self._file.path))
+
     def _arithmetic(self) -> list[str]:
         """That of the transforms, where it is not the usual one."""
         return [] if self.resources.dtype == "float32" else [self.resources.dtype]
