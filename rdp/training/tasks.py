@@ -17,7 +17,7 @@ from torch import Tensor
 from rdp.models.base import CompressionModel, ModelOutput
 from rdp.models.checkpoint import load_model
 from rdp.models.shrinkage import ShrinkageOutput
-from rdp.training.losses import Distortion, MeanSquaredError, target_rate_penalty
+from rdp.training.losses import Distortion, MeanSquaredError, Measured, target_rate_penalty
 from rdp.training.optimizers import Muon
 from rdp.training.schedules import Trapezoid
 
@@ -99,8 +99,13 @@ class CompressionTask(LightningModule):
             "mse": mse,
             "psnr": 10 * torch.log10(255**2 / mse.clamp_min(1e-10)),
             "loss": self.objective(output, padded).loss,
+            **self.further(x_hat, x),
         }
         self.log_dict({f"{stage}/{name}": value for name, value in parts.items()}, batch_size=len(batch))
+
+    def further(self, x_hat: Tensor, x: Tensor) -> Mapping[str, Tensor]:
+        """What a subclass also wants logged of 8-bit reconstructions of whole images, both (N, 3, H, W) in [0, 1]."""
+        return {}
 
     def configure_optimizers(self) -> Any:
         quantiles = {name for name, _ in self.network.named_parameters() if name.endswith(QUANTILES)}
@@ -110,13 +115,21 @@ class CompressionTask(LightningModule):
         if beside:
             groups.append({"params": beside, "lr": self.quantile_lr, "muon": False})  # type: ignore[dict-item]
         optimizer = self.make_optimizer(groups)
+        return self.scheduled(optimizer)
+
+    def scheduled(self, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+        """An optimiser with the schedule over the steps of this training, as Lightning takes them."""
         steps = int(self.trainer.estimated_stepping_batches)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.schedule.factor(step, steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def configure_gradient_clipping(self, optimizer: Any, *_: Any, **__: Any) -> None:
+        self.clip_network()
+
+    def clip_network(self) -> Tensor:
+        """Shorten the gradient of the network, but of its quantiles, to `clip`; returns how long it was."""
         chosen = [value for name, value in self.network.named_parameters() if not name.endswith(QUANTILES)]
-        torch.nn.utils.clip_grad_norm_(chosen, self.clip)
+        return torch.nn.utils.clip_grad_norm_(chosen, self.clip)
 
 
 class RateDistortion(CompressionTask):
@@ -138,10 +151,10 @@ class RateDistortion(CompressionTask):
         self.distortion = distortion
 
     def objective(self, output: ModelOutput, x: Tensor) -> Objective:
-        """bpp + lmbda D."""
-        bpp, distortion = output.bpp().mean(), self.distortion(output.x_hat, x).mean()
-        loss = bpp + self.lmbda * distortion
-        return Objective(loss, {"loss": loss, "bpp": bpp, self.distortion.name: distortion})
+        """R + lmbda D."""
+        bpp, distortion = output.bpp().mean(), self.distortion.measured(output.x_hat, x)
+        loss = bpp + self.lmbda * distortion.total.mean()
+        return Objective(loss, {"loss": loss, "bpp": bpp, **means_of(distortion)})
 
 
 class TargetRate(CompressionTask):
@@ -170,10 +183,15 @@ class TargetRate(CompressionTask):
 
     def objective(self, output: ModelOutput, x: Tensor) -> Objective:
         """D + beta f(R, R_t)."""
-        bpp, distortion = output.bpp(), self.distortion(output.x_hat, x).mean()
+        bpp, distortion = output.bpp(), self.distortion.measured(output.x_hat, x)
         penalty = target_rate_penalty(bpp, self.bpp).mean()
-        loss = distortion + self.beta * penalty
-        return Objective(loss, {"loss": loss, "bpp": bpp.mean(), self.distortion.name: distortion, "penalty": penalty})
+        loss = distortion.total.mean() + self.beta * penalty
+        return Objective(loss, {"loss": loss, "bpp": bpp.mean(), **means_of(distortion), "penalty": penalty})
+
+
+def means_of(distortion: Measured) -> dict[str, Tensor]:
+    """The parts of a distortion, averaged over the batch."""
+    return {name: value.mean() for name, value in distortion.parts.items()}
 
 
 def images_of(batch: Tensor) -> Tensor:
