@@ -1,0 +1,152 @@
+"""What a training towards a target rate leaves in its folder, and how it goes on from there.
+
+rate_target.json     options, start, and every round with the rates of all images; written anew after each
+rounds.csv           a line a round
+rounds/NN.safetensors, rounds/NN.optimizer.pt   what round NN ended with; 00 is the start
+final.ckpt           of the final training, while it runs
+logs/NN/metrics.csv  losses over the steps of round NN
+rounds.png, weights.safetensors
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rdp.errors import RdpError, SpecError
+from rdp.storage import replace_file
+from rdp.training.rate_target_rule import Round
+
+FORMAT = "rdp-rate-target"
+VERSION = 1
+STATE = "rate_target.json"
+WEIGHTS = "weights.safetensors"
+TABLE = "rounds.csv"
+FIGURE = "rounds.png"
+CHECKPOINT = "final.ckpt"
+_OWN = (STATE, WEIGHTS, TABLE, FIGURE, CHECKPOINT, "rounds", "logs")
+
+COLUMNS = (
+    "number", "stage", "target", "beta", "mean_bpp", "std_bpp", "lowest", "highest", "within", "psnr", "weights"
+)  # fmt: skip
+"""Of `rounds.csv`: R_t and rates in bit/pixel, `within` a share of the images, `psnr` a mean in dB."""
+
+FREE = ("rounds", "corrections", "device", "workers")
+"""Options that a resumed training may be given anew: they change nothing in what is done already."""
+
+
+@dataclass(frozen=True)
+class State:
+    """The log: `options` as JSON has them, names of the validation `images`, identity of the `start`, rounds so far."""
+
+    options: Mapping[str, Any]
+    images: tuple[str, ...]
+    start: str
+    rounds: tuple[Round, ...] = ()
+
+
+def open_folder(out: Path, resume: bool, overwrite: bool) -> State | None:
+    """The log in a folder to go on from; None where a new training begins. Changes nothing.
+
+    Raises `RdpError` for a folder with something in it and neither `resume` nor `overwrite`, and for `resume` without
+    anything to go on from.
+    """
+    if resume and overwrite:
+        raise SpecError("--resume goes on with what lies in --out, and --overwrite removes it: give one of them")
+    if out.exists() and not out.is_dir():
+        raise SpecError(f"--out {out} is a file: name a folder")
+    if resume:
+        if not (out / STATE).is_file():
+            raise SpecError(f"--resume: there is no {STATE} in {out}; without --resume a new training begins")
+        return read_state(out)
+    if out.is_dir() and any(out.iterdir()) and not overwrite:
+        raise SpecError(f"--out {out} is there already: --resume goes on with it, --overwrite begins anew")
+    return None
+
+
+def clear_folder(out: Path) -> None:
+    """Make the folder of a new training; of what lies there this kind of training's own files go, and nothing else."""
+    with disk(out):
+        for path in (out / name for name in _OWN):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+        (out / "rounds").mkdir(parents=True, exist_ok=True)
+
+
+def read_state(out: Path) -> State:
+    """The log in a folder. Raises `RdpError` for a file that is damaged, or of another version."""
+    path = out / STATE
+    try:
+        document = json.loads(path.read_bytes())
+        if document["format"] != FORMAT or document["version"] != VERSION:
+            raise RdpError(f"{path} has format {document['format']!r} {document['version']}: update rdp, or begin anew")
+        rounds = tuple(Round(**{**one, "rates": tuple(one["rates"])}) for one in document["rounds"])
+        return State(document["options"], tuple(document["images"]), document["start"], rounds)
+    except OSError as error:
+        raise RdpError(f"cannot read {path}: {error.strerror or error}") from error
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise RdpError(f"{path} is damaged ({error}): begin anew with --overwrite") from error
+
+
+def write_state(out: Path, state: State) -> None:
+    """Replace the log and the table of rounds; a killed process leaves the old ones or the new ones."""
+    document = {
+        "format": FORMAT,
+        "version": VERSION,
+        "options": dict(state.options),
+        "images": list(state.images),
+        "start": state.start,
+        "rounds": [asdict(one) for one in state.rounds],
+    }
+    with disk(out):
+        replace_file(out / STATE, (json.dumps(document, indent=1, allow_nan=False) + "\n").encode())
+        replace_file(out / TABLE, table_of(state.rounds).encode())
+
+
+def table_of(rounds: Sequence[Round]) -> str:
+    """CSV with `COLUMNS`."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for one in rounds:
+        values = (getattr(one, column) for column in COLUMNS)
+        writer.writerow([f"{value:.6g}" if isinstance(value, float) else value for value in values])
+    return stream.getvalue()
+
+
+def require_same(state: State, options: Mapping[str, Any], images: Sequence[str], start: str | None) -> None:
+    """Raise `SpecError` where a resumed training is given something else than it began with, by the option's name."""
+    for name, value in options.items():
+        if name not in FREE and state.options.get(name) != value:
+            raise SpecError(
+                f"--resume: {name} was {state.options.get(name)!r} and is {value!r} now; give the options that the "
+                "training began with, or begin anew with --overwrite"
+            )
+    if tuple(images) != state.images:
+        raise SpecError("--resume: the validation images are others than at the beginning: begin anew with --overwrite")
+    if start is not None and start != state.start:
+        raise SpecError(
+            f"--resume: the training began with the network {state.start}, not with {start}: leave out --initial, or "
+            "begin anew with --overwrite"
+        )
+
+
+@contextlib.contextmanager
+def disk(out: Path) -> Iterator[None]:
+    """Say what a user can do where the disk refuses."""
+    try:
+        yield
+    except OSError as error:
+        raise RdpError(
+            f"cannot write in {out}: {error.strerror or error}. Make room or choose another --out; what was written "
+            "stays, and --resume goes on from there"
+        ) from error
