@@ -24,6 +24,17 @@ ALLOWED: dict[str, set[str]] = {
     "tables": {"errors", "columns", "images", "execution", "weights"},
     "metrics": {"errors", "columns", "images", "execution", "weights"},
     "codecs": {"errors", "columns", "images", "execution", "weights", "bitstream", "models"},
+    "training": {
+        "errors",
+        "columns",
+        "images",
+        "execution",
+        "weights",
+        "bitstream",
+        "models",
+        "metrics",
+        "codecs",
+    },
     "evaluation": {"errors", "columns", "images", "execution", "weights", "tables", "metrics", "codecs"},
     "analysis": {"errors", "columns", "images", "execution", "weights", "tables"},
     "selection": {"errors", "columns", "images", "execution", "weights", "tables", "analysis"},
@@ -41,7 +52,7 @@ ALLOWED: dict[str, set[str]] = {
         "selection",
     },
 }
-for _package in ("tables", "codecs", "models"):
+for _package in ("tables", "codecs", "models", "training"):
     ALLOWED[_package].add("storage")
 ALLOWED["cli"] = {*ALLOWED, "cli"}
 TOP = {"__init__", "__main__"}
@@ -95,6 +106,8 @@ def loaded_by(statement: str) -> set[str]:
 
 HEAVY = {
     "torch",
+    "lightning",
+    "jsonargparse",
     "pandas",
     "pyarrow",
     "numpy",

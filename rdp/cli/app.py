@@ -22,6 +22,7 @@ from rdp.cli.report import report_command
 from rdp.cli.samples import samples_command
 from rdp.cli.solve import solve_command
 from rdp.cli.table import table_app
+from rdp.cli.train import train_app
 from rdp.cli.weights import weights_app
 from rdp.errors import EXIT_INTERNAL, EXIT_INTERRUPTED, RdpError
 
@@ -63,6 +64,7 @@ app.command("unpack", short_help="A delivery back into pictures, checked.")(unpa
 app.command("encode", short_help="One image into one file.")(encode_command)
 app.command("decode", short_help="One file back into a picture.")(decode_command)
 app.add_typer(table_app, name="table", short_help="Show or export rows.")
+app.add_typer(train_app, name="train", short_help="Train compression networks.")
 app.add_typer(weights_app, name="weights", short_help="Network weights: where they are, verified.")
 app.command("codecs", short_help="Codec families and their keys; what a spec means.")(codecs_command)
 app.command("metrics", short_help="Metrics, their columns and weights.")(metrics_command)

@@ -1,0 +1,120 @@
+"""`record.json`: what a training was made from and with, so that its weights can be told and made again."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+import platform
+import time
+from typing import Any
+
+import torch
+from lightning import Callback, LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_only
+
+from rdp.storage import replace_file
+from rdp.training.folder import TrainingFolder
+
+PARTS = ("train", "validation")
+
+
+class Record(Callback):
+    """Keeps `record.json`: seed, versions, device, hashes of the images, command, start, steps and seconds.
+
+    Seconds are those of all sessions of a training that was interrupted, each up to its last epoch or step.
+    """
+
+    def __init__(self, folder: TrainingFolder, command: str, seed: int, task: dict[str, Any]) -> None:
+        self.folder = folder
+        self.fields: dict[str, Any] = {
+            "command": command,
+            "seed": seed,
+            "task": task,
+            "versions": versions(),
+            "device": "",
+            "started": _now(),
+            "resumed": [],
+            "steps": 0,
+            "seconds": 0.0,
+            "finished": False,
+            "data": {},
+        }
+        self._begun = time.monotonic()
+        self._seconds_before = 0.0
+
+    def notes(self) -> dict[str, Any]:
+        """For the header of weights: the record, with each list of hashes as one hash and their number."""
+        data = {
+            part: {"images": len(hashes), "sha256": hashlib.sha256("".join(hashes).encode()).hexdigest()}
+            for part, hashes in self.fields["data"].items()
+        }
+        left = {name: value for name, value in self.fields.items() if name not in ("finished", "command")}
+        return {**left, "data": data}
+
+    def on_fit_start(self, trainer: Trainer, module: LightningModule) -> None:
+        self.fields["device"] = _device(module.device)
+        self.fields["data"] = image_hashes(trainer.datamodule)  # type: ignore[attr-defined]
+        if trainer.ckpt_path and self.folder.record.is_file():
+            before = json.loads(self.folder.record.read_text(encoding="utf-8"))
+            self._seconds_before = float(before.get("seconds", 0))
+            again = {"at": _now(), "step": before.get("steps"), "command": self.fields["command"]}
+            kept = {name: before[name] for name in ("started", "command") if name in before}
+            self.fields.update(kept, resumed=[*before.get("resumed", []), again])
+        self._begun = time.monotonic()
+        self._write(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
+        self._write(trainer)
+
+    def on_fit_end(self, trainer: Trainer, module: LightningModule) -> None:
+        self.fields["finished"] = True
+        self._write(trainer)
+
+    def on_exception(self, trainer: Trainer, module: LightningModule, exception: BaseException) -> None:
+        if not isinstance(exception, OSError):
+            self._write(trainer)
+
+    def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
+        self._count(trainer)
+
+    def _count(self, trainer: Trainer) -> None:
+        self.fields["steps"] = trainer.global_step
+        self.fields["seconds"] = round(self._seconds_before + time.monotonic() - self._begun, 3)
+
+    @rank_zero_only
+    def _write(self, trainer: Trainer) -> None:
+        self._count(trainer)
+        replace_file(self.folder.record, (json.dumps(self.fields, indent=1) + "\n").encode())
+
+
+def versions() -> dict[str, str]:
+    """Of what decides a training's numbers."""
+    import lightning
+
+    from rdp import __version__
+
+    return {
+        "rdp": __version__,
+        "torch": str(torch.__version__),
+        "lightning": str(lightning.__version__),
+        "python": platform.python_version(),
+    }
+
+
+def image_hashes(data: LightningDataModule | None) -> dict[str, list[str]]:
+    """Hashes of the pixels of training and validation images, for data that tells them (`hashes(part)`)."""
+    if data is None or not hasattr(data, "hashes"):
+        return {}
+    has = getattr(data, "has", lambda part: True)
+    return {part: list(data.hashes(part)) for part in PARTS if has(part)}
+
+
+def _device(device: torch.device) -> str:
+    if device.type == "cuda":
+        return f"cuda ({torch.cuda.get_device_name(device)})"
+    return f"{device.type} ({platform.processor() or platform.machine()})"
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

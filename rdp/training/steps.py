@@ -1,0 +1,107 @@
+"""The steps of a training: the random numbers of each, the checkpoint after an epoch, and how Ctrl-C ends it."""
+
+from __future__ import annotations
+
+import signal
+from typing import Any
+
+import numpy as np
+import torch
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+
+from rdp.errors import EXIT_INTERRUPTED, RdpError
+from rdp.training.folder import TrainingFolder
+
+
+class TrainingInterrupted(RdpError):
+    """The user stopped a training; the message says how it goes on."""
+
+    exit_code = EXIT_INTERRUPTED
+
+
+class Steps(Callback):
+    """Random numbers of a step that follow from the seed, the epoch and the step alone.
+
+    So a training that is resumed draws what it would have drawn. The last step of all is followed by a validation, be
+    it in the middle of an epoch.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """Resumed from the end of an epoch, Lightning goes once more through that end, and counts the epoch twice.
+
+        Crops and random numbers follow from the count, so it is taken back here.
+        """
+        epochs = trainer.fit_loop.epoch_progress.current
+        ended = trainer.fit_loop.epoch_loop.batch_progress.is_last_batch and epochs.started == epochs.processed
+        if trainer.ckpt_path and ended:
+            epochs.processed -= 1
+        epochs.completed = epochs.processed
+
+    def on_train_batch_start(self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int) -> None:
+        words = [self.seed, trainer.current_epoch, batch_idx, trainer.global_rank]
+        torch.manual_seed(int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0]) >> 1)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if 0 <= trainer.max_steps <= trainer.global_step:
+            trainer.should_stop = True
+
+
+class LastCheckpoint(Checkpoint):
+    """`checkpoints/last.ckpt` after every epoch, and after the step at which Ctrl-C or a polite kill comes.
+
+    A second Ctrl-C does not wait for the step. Raises `TrainingInterrupted`.
+    """
+
+    def __init__(self, folder: TrainingFolder) -> None:
+        self.folder = folder
+        self._wanted = False
+        self._before: dict[int, Any] = {}
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            try:
+                self._before[number] = signal.signal(number, self._stop)
+            except ValueError:
+                return  # Not the main thread: signals are somebody else's.
+
+    def _stop(self, number: int, frame: Any) -> None:
+        self._wanted = True
+        signal.signal(number, signal.default_int_handler)
+
+    def teardown(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
+        self._give_back()
+
+    def on_exception(self, trainer: Trainer, module: LightningModule, exception: BaseException) -> None:
+        self._give_back()
+
+    def _give_back(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}
+
+    def on_train_batch_end(
+        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        ends = trainer.should_stop or batch_idx + 1 >= trainer.num_training_batches
+        if self._wanted and not ends:
+            self._save(trainer)
+            raise self._interrupted(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
+        self._save(trainer)
+        if self._wanted:
+            raise self._interrupted(trainer)
+
+    def _save(self, trainer: Trainer) -> None:
+        trainer.save_checkpoint(self.folder.checkpoint)
+
+    def _interrupted(self, trainer: Trainer) -> TrainingInterrupted:
+        return TrainingInterrupted(
+            f"interrupted after step {trainer.global_step}; `rdp train fit --out {self.folder.root} --resume` goes on"
+        )
