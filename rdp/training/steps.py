@@ -39,6 +39,7 @@ class Steps(Callback):
         ended = trainer.fit_loop.epoch_loop.batch_progress.is_last_batch and epochs.started == epochs.processed
         if trainer.ckpt_path and ended:
             epochs.processed -= 1
+            trainer.fit_loop.epoch_loop._batches_that_stepped -= 1  # which is counted twice too; logs have it as step
         epochs.completed = epochs.processed
 
     def on_train_batch_start(self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int) -> None:
