@@ -145,6 +145,10 @@ def test_listing_registries_loads_no_implementation() -> None:
     assert not loaded & HEAVY
 
 
+def test_cutting_crops_loads_no_lightning() -> None:
+    assert not loaded_by("import rdp.training, rdp.training.images") & {"lightning", "jsonargparse", "lpips"}
+
+
 def test_files_are_rooms_and_not_halls() -> None:
     long = {str(p.relative_to(PACKAGE)): n for p in modules() if (n := len(p.read_text().splitlines())) > 320}
     assert not long

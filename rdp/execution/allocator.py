@@ -10,8 +10,8 @@ _LARGEST_KEPT = 32 << 20
 _KEPT_FREE = 256 << 20
 
 
-def keep_freed_memory() -> bool:
-    """Make this process's allocator keep freed blocks of up to 32 MiB, and 256 MiB of them; whether it could.
+def keep_freed_memory(most: int = _KEPT_FREE) -> bool:
+    """Make this process's allocator keep freed blocks of up to 32 MiB, `most` bytes of them; whether it could.
 
     An image's tensors are as large as the next image's. The usual settings give them back to the system and fetch
     them again, page by page: a tenth of the time of a learned codec. For worker processes that are ours; not for a
@@ -23,4 +23,4 @@ def keep_freed_memory() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):
         return False
-    return bool(mallopt(_M_MMAP_THRESHOLD, _LARGEST_KEPT) and mallopt(_M_TRIM_THRESHOLD, _KEPT_FREE))
+    return bool(mallopt(_M_MMAP_THRESHOLD, _LARGEST_KEPT) and mallopt(_M_TRIM_THRESHOLD, most))

@@ -110,7 +110,7 @@ class HiFiC(CompressionTask):
         if self.discriminator is None:
             return super().training_step(batch, index)
         x = images_of(batch)
-        output = self.network(x)
+        output = self.run(x)
         objective = self.objective(output, x)
         latent = output.y_hat.detach()
         with _fixed(self.discriminator):

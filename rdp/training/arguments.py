@@ -5,19 +5,28 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from lightning.pytorch.cli import LightningArgumentParser
 
-from rdp.errors import RdpError, suggest
+from rdp.errors import RdpError, SpecError, suggest
 from rdp.models.registry import ARCHITECTURES
 
 CONFIGS = Path(__file__).parent / "configs"
 _CLASSES = "rdp.training"
 _NOISE = r"(Parser key|Given value|Subtypes|Errors:|- Expected a <class 'NoneT|Does not vali)"
 _HELP = "`rdp train fit --help-all` lists all options"
+
+
+def load_components() -> None:
+    """Import all classes that a configuration can name in short, for only those of loaded classes count."""
+    own = importlib.import_module(_CLASSES)
+    for name in own.__all__:
+        getattr(own, name)
+    for path in ARCHITECTURES.values():
+        importlib.import_module(path.partition(":")[0])
 
 
 def shipped_configs() -> list[str]:
@@ -69,12 +78,27 @@ class TrainingParser(LightningArgumentParser):
         """Instead of a usage of a hundred lines."""
         if not self.exit_on_error:  # The parser of a class within: the one around it says where.
             super().error(message, ex)
-        raise RdpError(explain(message, known_options(self))) from ex
+        raise own_error(ex) or RdpError(explain(message, known_options(self))) from ex
+
+
+def own_error(error: BaseException | None) -> RdpError | None:
+    """The `RdpError` for which jsonargparse raised another, if that is why: the constructor of a class knows best."""
+    while error is not None and not isinstance(error, RdpError):
+        error = error.__cause__
+    return error
+
+
+def check_widths(options: Mapping[str, Any]) -> None:
+    """Raises `SpecError` for a network's arguments that no network has: torch says little of them."""
+    for name, value in options.items():
+        counts = isinstance(value, int) and not isinstance(value, bool)
+        if counts and value < (0 if name == "residual_blocks" else 1):
+            raise SpecError(f"--model.network.{name} is {value}: it must be above 0")
 
 
 def known_options(parser: Any) -> list[str]:
     """All options of a parser and of those of its subcommands, as they are written."""
-    known = set()
+    known: set[str] = set()
     for action in parser._actions:
         known.update(word for word in action.option_strings if word.startswith("--"))
         for below in (getattr(action, "choices", None) or {}).values() if isinstance(action.choices, dict) else ():
@@ -99,18 +123,23 @@ def explain(message: str, options: Iterable[str] = ()) -> str:
         listed = f" {classes[-1].rpartition('.')[2]} takes {', '.join(takes)}." if classes and takes else ""
         return f"unknown option --{place}.{suggest(found[1], takes)}{listed}"
     if found := re.search(r"Expected a dot import path string: (.*)", message):
-        return f"--{where}: there is no class {found[1]}.{suggest(found[1], _class_names())} Known: {_known()}"
+        return f"--{where}: there is no class {found[1]}.{suggest(found[1], _class_names())} Give {_known(where)}"
+    if choices := re.findall(r"Expected a typing\.Literal\[(.*?)\]", message):
+        given = re.search(r"(?:Got|Given) value: (.*)", message)
+        return f"--{where} is one of {', '.join(choices)}, not {given[1].strip() if given else 'this'!r}"
+    if "No supported gpu backend" in message:
+        return "--trainer.accelerator gpu: torch finds no GPU on this machine; leave the option out, or give cpu"
     for pattern in (r"(No module named '.*')", r"(module '.*' has no attribute '.*')", r"(cannot import name .*)"):
         if found := re.search(pattern, message):
             near = suggest(classes[-1], _class_names()) if classes else ""
-            return f"--{where}: {found[1].strip()}.{near} Give a class path, or one of {_known()}"
+            return f"--{where}: {found[1].strip()}.{near} Give {_known(where)}"
     if found := re.search(r"Expected a <class '([^']+)'>\. Got value: (.*)", message):
         kinds = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a text"}
         return f"--{where} is {kinds.get(found[1], found[1])}, not {found[2].strip()!r}"
     if found := re.search(r"(?:does not correspond|is not a subclass|not a valid subclass).*", message):
         return f"--{where}: {classes[-1] if classes else 'this class'} cannot stand here ({found[0].strip()})"
     rest = [line for line in lines if line and not re.match(_NOISE, line)]
-    said = " ".join(rest) or " ".join(line for line in lines if line)
+    said = (" ".join(rest) or " ".join(line for line in lines if line)).removeprefix("- ")
     return f"--{where}: {said}" if where and not said.startswith("--") else said
 
 
@@ -129,6 +158,18 @@ def _class_names() -> list[str]:
     return [*names, *networks, *(path.rpartition(".")[2] for path in networks)]
 
 
-def _known() -> str:
-    names = importlib.import_module(_CLASSES).__all__
-    return ", ".join([*names, *(path.rpartition(":")[2] for path in ARCHITECTURES.values())])
+def _known(where: str) -> str:
+    """What can stand at a key."""
+    last = where.rpartition(".")[2]
+    networks = [path.rpartition(":")[2] for path in ARCHITECTURES.values()]
+    own: Mapping[str, list[str]] = {
+        "network": networks,
+        "optimizer": ["Muon"],
+        "discriminator_optimizer": ["Muon"],
+        "distortion": ["MeanSquaredError", "MultiScaleSSIM", "LPIPS", "WeightedSum"],
+        "perceptual": ["LPIPS", "MultiScaleSSIM"],
+        "model": ["RateDistortion", "TargetRate", "HiFiC"],
+        "data": ["ImageFolders"],
+    }
+    example = " such as torch.optim.Adam" if "optimizer" in last else " of your own"
+    return f"a class path{example}, or {' or '.join(own[last])}" if last in own else "a class path"

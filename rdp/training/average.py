@@ -5,50 +5,109 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from lightning import LightningModule, Trainer
-from lightning.pytorch.callbacks import WeightAveraging
-from torch import Tensor
+from lightning import Callback, LightningModule, Trainer
+from torch import Tensor, nn
+
+from rdp.errors import SpecError
 
 _WARMUP = 10
 
 
-class MovingAverage(WeightAveraging):
-    """Lightning's weight averaging with a decay that grows to `decay` as (1 + n) / (10 + n) does over the steps n.
+class MovingAverage(Callback):
+    """Averages of the parameters of `module.network`, with a decay that grows to `decay` as (1 + n) / (10 + n) does.
 
-    So the initial weights are soon forgotten, however short the training. Buffers are the current ones. The averaged
-    weights are in the module from the beginning of a validation to its very end, so that `on_validation_end` of the
-    callbacks before this one sees them, and when the training is over.
+    n counts the steps before, and after the first step the averages are the weights: so the initial ones are forgotten,
+    however short the training. Buffers are the current ones. What else a module has (a discriminator, a distortion) is
+    neither averaged nor copied.
+
+    The averages are in the network from the beginning of a validation to its very end, so that `on_validation_end` of
+    the callbacks before this one sees them, and when the training is over. A checkpoint has them in `state_dict`, so
+    that whoever reads it as any other gets them, and the weights of the training in `current_model_state`.
     """
 
     STATE = "averaging_state"
     """The key of a checkpoint that has averages."""
+    CURRENT = "current_model_state"
+    PREFIX = "network."
 
     def __init__(self, decay: float = 0.999) -> None:
-        """Raises `ValueError` for a decay that is not at least 0 and below 1."""
+        """Raises `SpecError` for a decay that is not at least 0 and below 1."""
         if not 0 <= decay < 1:
-            raise ValueError(f"the decay of a moving average is at least 0 and below 1, not {decay}")
-        super().__init__(use_buffers=False, multi_avg_fn=self._average)
+            raise SpecError(f"--ema.decay is {decay}: the decay of a moving average is at least 0 and below 1")
         self.decay = decay
+        self.averages: dict[str, Tensor] = {}
+        self._count = 0
+        self._step = 0
         self._swapped = False
 
-    def _average(self, averages: Any, currents: Any, count: Tensor | int) -> None:
-        steps = int(count)
-        torch._foreach_lerp_(averages, currents, max(1 - self.decay, (_WARMUP - 1) / (_WARMUP + steps)))
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Averages where the network is by now: those of a checkpoint, or of no steps yet."""
+        own = dict(_network(pl_module).named_parameters())
+        have = self.averages or {name: value.detach().clone() for name, value in own.items()}
+        self.averages = {name: have[name].to(value.device) for name, value in own.items()}
+
+    @torch.no_grad()
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if trainer.global_step <= self._step:
+            return  # Gradients were gathered, and nothing moved.
+        weight = max(1 - self.decay, (_WARMUP - 1) / (_WARMUP + self._count)) if self._count else 1.0
+        current = [value.detach() for value in _network(pl_module).parameters()]
+        torch._foreach_lerp_(list(self.averages.values()), current, weight)
+        self._count += 1
+        self._step = trainer.global_step
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self._average_model is not None:
-            self._swap_models(pl_module)
-            self._swapped = True
-
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Not yet: see the class."""
+        if self.averages and not self._swapped:
+            self._swap(pl_module)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._swapped:
-            self._swap_models(pl_module)
-            self._swapped = False
+            self._swap(pl_module)
+
+    @torch.no_grad()
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        for name, value in _network(pl_module).named_parameters():
+            value.copy_(self.averages[name])
+
+    @torch.no_grad()
+    def _swap(self, module: LightningModule) -> None:
+        for name, value in _network(module).named_parameters():
+            current = value.clone()
+            value.copy_(self.averages[name])
+            self.averages[name].copy_(current)
+        self._swapped = not self._swapped
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"latest_update_step": self._step}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._step = state_dict["latest_update_step"]
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Lightning's, but of a module that is trained with averages only."""
-        if self._average_model is not None:
-            super().on_save_checkpoint(trainer, pl_module, checkpoint)
+        if not self.averages:
+            return
+        current = checkpoint["state_dict"]
+        checkpoint[self.CURRENT] = current
+        checkpoint["state_dict"] = {
+            **current,
+            **{f"{self.PREFIX}{name}": value.detach().clone() for name, value in self.averages.items()},
+        }
+        checkpoint[self.STATE] = {"n_averaged": torch.tensor(self._count)}
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Without averages in it, they begin with its weights."""
+        if self.STATE not in checkpoint:
+            return
+        self.averages = {
+            name: checkpoint["state_dict"][f"{self.PREFIX}{name}"].to(value.device, copy=True)
+            for name, value in _network(pl_module).named_parameters()
+        }
+        self._count = int(checkpoint[self.STATE]["n_averaged"])
+        pl_module.load_state_dict(checkpoint[self.CURRENT])
+
+
+def _network(module: LightningModule) -> nn.Module:
+    network: nn.Module = module.network  # type: ignore[assignment]
+    return network

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 
-from rdp.errors import RdpError
+from rdp.errors import RdpError, WeightsError
 from rdp.models.base import CompressionModel
 from rdp.models.checkpoint import save_model
 from rdp.storage import replace_file
@@ -75,7 +75,12 @@ class BestWeights(Callback):
         self.numbers = {"step": trainer.global_step, **numbers}
         told = {**self._notes(), "chosen": chosen, "validation": self.numbers}
         notes = {NOTE: json.dumps(told, sort_keys=True, allow_nan=False), **self._provenance}
-        save_model(self._folder.weights, network, notes, half=self.half)
+        try:
+            save_model(self._folder.weights, network, notes, half=self.half)
+        except WeightsError as error:
+            if not isinstance(error.__cause__, OSError) or not self._folder.checkpoint.is_file():
+                raise
+            raise RdpError(f"{error}; the last checkpoint is whole. Make room, then --resume") from error
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best, "numbers": self.numbers}

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from rdp.errors import ImageError, RdpError
 from rdp.images import list_images
-from rdp.training.images import EpochSampler, RandomCrops, WholeImages
+from rdp.training.images import EpochSampler, RandomCrops, WholeImages, begin_worker, unchanged
 from rdp.training.store import ImageStore, Skipped, machine_memory, read_store
 
 PARTS = ("train", "validation", "test")
@@ -150,6 +150,7 @@ class ImageFolders(LightningDataModule):
             sampler=EpochSampler(size, self._first_crop(size), devices, device),
             collate_fn=unchanged,  # type: ignore[arg-type]
             num_workers=self.workers,
+            worker_init_fn=begin_worker,
             multiprocessing_context=_start_method() if self.workers else None,
             persistent_workers=self.workers > 0,
             pin_memory=self._on_cuda(),
@@ -256,11 +257,6 @@ class CropLoader(DataLoader[Tensor]):
                 f"this training resumes with another {', '.join(other)} than it had (--data): it goes on with other "
                 "crops than it would have seen"
             )
-
-
-def unchanged(batch: Tensor) -> Tensor:
-    """Collates what is a batch already."""
-    return batch
 
 
 def _start_method() -> str:

@@ -14,12 +14,13 @@ from typing import Any
 
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
-from lightning.pytorch.loggers.logger import Logger, rank_zero_experiment
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
 from rdp.errors import RdpError
 from rdp.storage import replace_file
+from rdp.training.initial import listed, misfits
 
 _SHOWN = 5
 
@@ -75,12 +76,13 @@ class TrainingFolder:
             raise RdpError("--resume goes on with a training and --overwrite begins anew: give one of them")
         if resume:
             if not self.checkpoint.is_file():
-                raise RdpError(f"nothing to resume: there is no {self.checkpoint}; leave --resume out to begin")
+                begin = "--overwrite begins" if self.holds_training() else "leave --resume out to begin"
+                raise RdpError(f"nothing to resume: there is no {self.checkpoint}; {begin} anew")
             return self.checkpoint
         if self.holds_training() and not overwrite:
+            goes_on = "--resume goes on with it" if self.checkpoint.is_file() else "it has no checkpoint to go on from"
             raise RdpError(
-                f"there is a training in {self.root}: --resume goes on with it, --overwrite begins anew, --out names "
-                "another folder"
+                f"there is a training in {self.root}: {goes_on}, --overwrite begins anew, --out names another folder"
             )
         return None
 
@@ -121,19 +123,11 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 def require_fit(path: Path, state: Mapping[str, Tensor], module: torch.nn.Module) -> None:
     """Raise `RdpError` naming the tensors, if a state does not fit a module."""
-    own = module.state_dict()
-    wrong = [
-        f"{name} is {'x'.join(map(str, state[name].shape)) or 'a number'}, not {'x'.join(map(str, own[name].shape))}"
-        for name in sorted(own.keys() & state.keys())
-        if state[name].shape != own[name].shape
-    ]
-    wrong += [f"{name} is missing" for name in sorted(own.keys() - state.keys())]
-    wrong += [f"{name} is unknown" for name in sorted(state.keys() - own.keys())]
+    wrong = misfits(state, module.state_dict())
     if wrong:
-        more = f"; and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
         raise RdpError(
-            f"{path} is of another architecture than the configuration says ({len(wrong)} tensors do not fit): "
-            f"{'; '.join(wrong[:_SHOWN])}{more}. Give the network's class and widths as they were in that training"
+            f"{path} is of another architecture than the configuration says; {listed(wrong, _SHOWN)}. Give the "
+            "network's class and widths as they were in that training"
         )
 
 
@@ -181,7 +175,6 @@ class MetricsTable(Logger):
         return ""
 
     @property
-    @rank_zero_experiment
     def experiment(self) -> None:
         """There is no object behind it."""
 

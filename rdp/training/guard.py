@@ -8,9 +8,8 @@ from typing import Any
 import torch
 from lightning import Callback, LightningModule, Trainer
 
-from rdp.errors import RdpError
+from rdp.errors import RdpError, SpecError
 
-_GREY = 128.0
 _RAW_BPP = 24.0
 
 
@@ -20,12 +19,14 @@ class Guard(Callback):
     `skips`: so many steps in a row may have a gradient that is not finite; such a step is left out and counted
     (`train/steps_skipped` in the log), and one more stops the training. `validations`: so many in a row may show a
     collapsed codec before it stops: fewer than `smallest_bpp` bit/pixel, more than the 24 of raw pixels, or a PSNR no
-    better than a grey image's. `patience`: before this step no codec counts as collapsed, since all begin so.
+    better than that of images that have one colour, their mean, all over. `patience`: before this step no codec counts
+    as collapsed, since all begin so. Raises `SpecError` for counts that cannot be.
     """
 
     def __init__(self, skips: int = 10, validations: int = 3, smallest_bpp: float = 1e-3, patience: int = 2000) -> None:
-        if skips < 0 or validations < 1:
-            raise ValueError(f"a guard has skips of 0 or more and validations of 1 or more, not {skips}, {validations}")
+        for name, value, least in (("skips", skips, 0), ("validations", validations, 1), ("patience", patience, 0)):
+            if value < least:
+                raise SpecError(f"--guard.{name} is {value}: it must be {least} or more")
         self.skips = skips
         self.validations = validations
         self.smallest_bpp = smallest_bpp
@@ -35,7 +36,7 @@ class Guard(Callback):
         self._bad = False
         self._where = ""
         self._collapsed = 0
-        self._grey: list[float] = []
+        self._flat: list[float] = []
 
     def on_before_optimizer_step(self, trainer: Trainer, module: LightningModule, optimizer: Any) -> None:
         """Leave out a step whose gradient is not finite: optimisers pass over parameters without one."""
@@ -81,11 +82,11 @@ class Guard(Callback):
     def on_validation_batch_start(
         self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        """What a grey image would reach on these images, once: they are the same every time."""
-        if trainer.sanity_checking or batch_idx < len(self._grey) or not isinstance(batch, torch.Tensor):
+        """What their mean colours would reach on these images, once: they are the same every time."""
+        if trainer.sanity_checking or batch_idx < len(self._flat) or not isinstance(batch, torch.Tensor):
             return
-        mse = float((batch.float() - _GREY).square().mean())
-        self._grey.append(10 * math.log10(255**2 / max(mse, 1e-10)))
+        mse = float(batch.float().var((-2, -1), correction=0).mean())
+        self._flat.append(10 * math.log10(255**2 / max(mse, 1e-10)))
 
     def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
         """Raises `RdpError` for a codec that stays collapsed."""
@@ -102,15 +103,15 @@ class Guard(Callback):
     def _collapse(self, metrics: Any) -> str:
         """What is wrong with a validation's numbers, or an empty text."""
         bpp, psnr, loss = (float(metrics.get(f"val/{name}", math.nan)) for name in ("bpp", "psnr", "loss"))
-        grey = sum(self._grey) / len(self._grey) if self._grey else -math.inf
+        flat = sum(self._flat) / len(self._flat) if self._flat else -math.inf
         if "val/loss" in metrics and not math.isfinite(loss):
             return "its loss on validation images is not finite"
         if bpp < self.smallest_bpp:
             return f"it spends {bpp:.2g} bit/pixel"
         if bpp > _RAW_BPP:
             return f"it spends {bpp:.3g} bit/pixel, more than raw pixels"
-        if psnr <= grey:
-            return f"its PSNR of {psnr:.2f} dB is no better than a grey image's {grey:.2f} dB"
+        if psnr <= flat:
+            return f"its PSNR of {psnr:.2f} dB is no better than the {flat:.2f} dB of images of one colour each"
         return ""
 
     def state_dict(self) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from torch.utils.data.distributed import DistributedSampler
 
 from rdp.training.store import ImageStore, Pixels
 
-__all__ = ["EpochSampler", "Pixels", "RandomCrops", "WholeImages", "scaled_crop"]
+__all__ = ["EpochSampler", "Pixels", "RandomCrops", "WholeImages", "begin_worker", "scaled_crop", "unchanged"]
 
 _LANCZOS_REACH = 3
 """Pixels of the smaller image that the filter reaches to each side."""
@@ -135,6 +135,17 @@ class EpochSampler(DistributedSampler[int]):
     def __len__(self) -> int:
         """Of a whole epoch, also where less is left: Lightning counts the batches that it has seen itself."""
         return self.size // self.num_replicas
+
+
+def unchanged(batch: Tensor) -> Tensor:
+    """Collates what is a batch already."""
+    return batch
+
+
+def begin_worker(number: int) -> None:
+    """Nothing is to be done: crops follow from their numbers. Without it Lightning would seed every worker, and for
+    that be imported into it.
+    """
 
 
 class WholeImages(Dataset[Tensor]):

@@ -13,8 +13,10 @@ import torch
 from lightning import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 
+from rdp.errors import RdpError
 from rdp.storage import replace_file
 from rdp.training.folder import TrainingFolder
+from rdp.training.initial import described
 
 PARTS = ("train", "validation")
 
@@ -39,6 +41,7 @@ class Record(Callback):
             "seconds": 0.0,
             "finished": False,
             "data": {},
+            "initial": None,
         }
         self._begun = time.monotonic()
         self._seconds_before = 0.0
@@ -50,16 +53,28 @@ class Record(Callback):
             for part, hashes in self.fields["data"].items()
         }
         left = {name: value for name, value in self.fields.items() if name not in ("finished", "command")}
-        return {**left, "data": data}
+        initial = left["initial"] and {name: left["initial"][name] for name in ("weights", "identity")}
+        return {**left, "data": data, "initial": initial}
+
+    def begun_from(self, initial: str | None) -> list[str]:
+        """Hashes of the images that the initial weights were trained on, which the record keeps.
+
+        A training that goes on has them from its record: the file of those weights may be another one by now.
+        """
+        if initial is None:
+            return []
+        known = _read(self.folder).get("initial") or described(initial)
+        self.fields["initial"] = known
+        return list(known["trained_on"])
 
     def on_fit_start(self, trainer: Trainer, module: LightningModule) -> None:
         self.fields["device"] = _device(module.device)
         self.fields["data"] = image_hashes(trainer.datamodule)  # type: ignore[attr-defined]
-        if trainer.ckpt_path and self.folder.record.is_file():
-            before = json.loads(self.folder.record.read_text(encoding="utf-8"))
+        before = _read(self.folder) if trainer.ckpt_path else {}
+        if before:
             self._seconds_before = float(before.get("seconds", 0))
             again = {"at": _now(), "step": before.get("steps"), "command": self.fields["command"]}
-            kept = {name: before[name] for name in ("started", "command") if name in before}
+            kept: dict[str, Any] = {name: before[name] for name in ("started", "command") if name in before}
             self.fields.update(kept, resumed=[*before.get("resumed", []), again])
         self._begun = time.monotonic()
         self._write(trainer)
@@ -86,6 +101,17 @@ class Record(Callback):
     def _write(self, trainer: Trainer) -> None:
         self._count(trainer)
         replace_file(self.folder.record, (json.dumps(self.fields, indent=1) + "\n").encode())
+
+
+def _read(folder: TrainingFolder) -> dict[str, Any]:
+    """The record that lies in a folder; empty if there is none."""
+    try:
+        known: dict[str, Any] = json.loads(folder.record.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise RdpError(f"{folder.record} is damaged: take it away, or train anew with --overwrite") from error
+    return known
 
 
 def versions() -> dict[str, str]:

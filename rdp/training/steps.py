@@ -35,7 +35,7 @@ class Steps(Callback):
 
         Crops and random numbers follow from the count, so it is taken back here.
         """
-        epochs = trainer.fit_loop.epoch_progress.current
+        epochs: Any = trainer.fit_loop.epoch_progress.current
         ended = trainer.fit_loop.epoch_loop.batch_progress.is_last_batch and epochs.started == epochs.processed
         if trainer.ckpt_path and ended:
             epochs.processed -= 1

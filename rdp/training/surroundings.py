@@ -16,7 +16,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from rdp.errors import RdpError
 from rdp.execution.progress import Progress
-from rdp.training.arguments import explain
+from rdp.training.arguments import explain, own_error
 from rdp.training.folder import TrainingFolder
 from rdp.training.steps import TrainingInterrupted
 
@@ -52,14 +52,9 @@ def translated() -> Iterator[None]:
     try:
         yield
     except (MisconfigurationException, ValueError) as error:
-        raise RdpError(explain(str(error))) from error
+        raise own_error(error) or RdpError(explain(str(error))) from error
     except torch.OutOfMemoryError as error:
         raise RdpError("the device's memory is not enough: smaller --data.batch_size or --data.crop") from error
-    except RuntimeError as error:
-        if "loading state_dict" in str(error):
-            lines = [line.strip() for line in str(error).splitlines()[1:6]]
-            raise RdpError(f"--model.initial is of another architecture: {' '.join(lines)}") from error
-        raise
     except OSError as error:
         if error.errno not in _DISK:
             raise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +15,8 @@ from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
 
 from rdp.models.base import CompressionModel, ModelOutput
-from rdp.models.checkpoint import load_model
 from rdp.models.shrinkage import ShrinkageOutput
+from rdp.training.initial import load_initial
 from rdp.training.losses import Distortion, MeanSquaredError, Measured, target_rate_penalty
 from rdp.training.optimizers import Muon
 from rdp.training.schedules import Trapezoid
@@ -38,8 +38,10 @@ class CompressionTask(LightningModule):
 
     `network`: what is trained. `optimizer`: makes the optimiser from groups of parameters. `schedule`: of its rates.
     `quantile_lr`: the rate of the quantiles of factorised densities, which are trained beside (Adam). `initial`: a
-    file of weights to start from (safetensors), in which what does not fit the network is left out.
-    `clip`: largest norm of a step's gradient.
+    file of weights to start from (safetensors). `clip`: largest norm of a step's gradient.
+
+    `compiled` may be set before the training: steps then run through `torch.compile`, 1.3 to 1.5 times as fast on a CPU
+    after a first step of a minute. Validation never does.
     """
 
     def __init__(
@@ -51,14 +53,17 @@ class CompressionTask(LightningModule):
         initial: str | None = None,
         clip: float = 1.0,
     ) -> None:
+        """Raises `WeightsError` for initial weights of another network."""
         super().__init__()
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.make_optimizer = optimizer
         self.schedule = schedule
         self.quantile_lr = quantile_lr
         self.clip = clip
+        self.compiled = False
+        self._compiled: Callable[[Tensor], ModelOutput] | None = None
         if initial:
-            self.network.load_state_dict(load_model(initial).state_dict())
+            load_initial(initial, self.network)
 
     @abstractmethod
     def objective(self, output: ModelOutput, x: Tensor) -> Objective:
@@ -66,10 +71,19 @@ class CompressionTask(LightningModule):
 
     def training_step(self, batch: Tensor, index: int) -> Tensor:
         x = images_of(batch)
-        output = self.network(x)
+        output = self.run(x)
         objective = self.objective(output, x)
         self.log_dict({f"train/{name}": value for name, value in objective.parts.items()}, prog_bar=True)
         return objective.loss + self.beside(output)
+
+    def run(self, x: Tensor) -> ModelOutput:
+        """The network on a training batch, as `objective` takes it."""
+        if not self.compiled:
+            output: ModelOutput = self.network(x)
+            return output
+        if self._compiled is None:
+            self._compiled = torch.compile(self.network.forward)
+        return self._compiled(x)
 
     def beside(self, output: ModelOutput) -> Tensor:
         """What is trained beside the objective and does not touch the transforms: quantiles, and a second law."""

@@ -41,7 +41,6 @@ def test_an_unknown_option_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
     assert done.stderr.startswith("error: unknown option --model.lmbd.") and len(done.stderr.splitlines()) == 1
 
 
-@pytest.mark.slow
 def test_stdout_has_the_result_alone(tmp_path: Path, picture: Any) -> None:
     (tmp_path / "a").mkdir()
     write_png(tmp_path / "a" / "a.png", picture(64, 64))

@@ -6,36 +6,63 @@ import csv
 import json
 import os
 import resource
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from lightning import Callback
 
-from rdp.errors import RdpError
+from rdp.errors import RdpError, WeightsError
 from rdp.images import write_png
-from rdp.models.checkpoint import load_model, read_header
+from rdp.models.checkpoint import load_model, read_header, save_model
+from rdp.models.provenance import trained_on, trained_on_note
+from rdp.models.registry import create_model
 from rdp.training.arguments import config_path, explain, shipped_configs
-from rdp.training.cli import run_training
+from rdp.training.cli import Trained, run_training
 from rdp.training.folder import read_checkpoint
 from rdp.training.steps import TrainingInterrupted
 
 TINY = [
-    "--data.crop", "64", "--data.batch_size", "2", "--data.steps_per_epoch", "2", "--trainer.accelerator", "cpu",
+    "--data.crop", "64", "--data.batch_size", "2", "--data.steps_per_epoch", "3", "--trainer.accelerator", "cpu",
     "--model.network.channels", "8", "--model.network.latent_channels", "8",
     "--model.schedule.warmup", "0", "--model.schedule.decay", "0",
 ]  # fmt: skip
+STEPS = 5
+"""Of the training that most tests look at: an epoch, and most of another."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where images and the shared training lie."""
+    folder = tmp_path_factory.mktemp("training")
+    y, x = np.mgrid[0:64, 0:80]
+    for part, count in {"train": 2, "valid": 1}.items():
+        (folder / part).mkdir()
+        for place in range(count):
+            waves = [128 + 90 * np.sin((x + plane * y) / (4 + place + count)) for plane in range(3)]
+            write_png(folder / part / f"{place}.png", np.stack(waves, -1).astype(np.uint8))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data(folder: Path) -> list[str]:
+    return ["--data.train", str(folder / "train"), "--data.validation", str(folder / "valid")]
+
+
+@pytest.fixture(scope="module")
+def trained(folder: Path, data: list[str]) -> Trained:
+    """An uninterrupted training, into `folder`/whole, which no test may change."""
+    return fit(folder / "whole", data, "--trainer.max_steps", str(STEPS))
 
 
 @pytest.fixture
-def data(tmp_path: Path, picture: Any) -> list[str]:
-    for part, count in {"train": 2, "valid": 1}.items():
-        (tmp_path / part).mkdir()
-        for place in range(count):
-            write_png(tmp_path / part / f"{place}.png", picture(64, 80))
-    return ["--data.train", str(tmp_path / "train"), "--data.validation", str(tmp_path / "valid")]
+def copy(trained: Trained, folder: Path, tmp_path: Path) -> Path:
+    """The folder of that training, for tests that go on with it."""
+    return Path(shutil.copytree(folder / "whole", tmp_path / "copy"))
 
 
 class Signal(Callback):
@@ -53,95 +80,143 @@ def fit(out: Path, data: list[str], *more: str, callbacks: Any = ()) -> Any:
     return run_training(["fit", *data, *TINY, "--out", str(out), *more], callbacks=callbacks)
 
 
-def test_a_training_leaves_all_its_files(tmp_path: Path, data: list[str]) -> None:
-    done = fit(tmp_path / "out", data, "--trainer.max_steps", "3")
-    out = tmp_path / "out"
-    assert done.steps == 3 and done.images == 1 and done.weights == out / "weights.safetensors"
+def checkpoint_of(out: Path) -> dict[str, Any]:
+    return read_checkpoint(out / "checkpoints" / "last.ckpt")
+
+
+def test_a_training_leaves_all_its_files(trained: Trained, folder: Path) -> None:
+    out = folder / "whole"
+    assert trained.steps == STEPS and trained.images == 1 and trained.weights == out / "weights.safetensors"
     rows = list(csv.DictReader((out / "validation.csv").open()))
-    assert [int(row["step"]) for row in rows] == [2, 3]
-    assert min(float(row["loss"]) for row in rows) == pytest.approx(done.numbers["loss"], rel=1e-5)
+    assert [int(row["step"]) for row in rows] == [3, STEPS]
+    assert min(float(row["loss"]) for row in rows) == pytest.approx(trained.numbers["loss"], rel=1e-5)
     assert (out / "validation.png").read_bytes().startswith(b"\x89PNG")
     record = json.loads((out / "record.json").read_text())
-    assert record["finished"] and record["steps"] == 3 and record["seed"] == 0
+    assert record["finished"] and record["steps"] == STEPS and record["seed"] == 0
     assert len(record["data"]["train"]) == 2 and len(record["data"]["validation"]) == 1
     notes = read_header(out / "weights.safetensors").notes
-    assert json.loads(notes["training"])["validation"]["bpp"] == pytest.approx(done.numbers["bpp"])
+    assert json.loads(notes["training"])["validation"]["bpp"] == pytest.approx(trained.numbers["bpp"])
     assert set(json.loads(notes["trained_on"])) == {digest[:16] for digest in record["data"]["train"]}
     assert "overwrite" not in (out / "config.yaml").read_text()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stop", [4, 3])
 def test_an_interrupted_and_resumed_training_is_an_uninterrupted_one(
-    tmp_path: Path, data: list[str], stop: int
+    tmp_path: Path, data: list[str], trained: Trained, folder: Path
 ) -> None:
-    """At the end of an epoch and within one, bit by bit, averages and momenta included."""
-    fit(tmp_path / "whole", data, "--trainer.max_steps", "8")
+    """Within an epoch, then at the end of one; bit by bit, averages and momenta included."""
+    out = tmp_path / "parts"
     with pytest.raises(TrainingInterrupted, match="--resume"):
-        fit(tmp_path / "halves", data, "--trainer.max_steps", "8", callbacks=[Signal(stop - 1)])
-    assert read_checkpoint(tmp_path / "halves" / "checkpoints" / "last.ckpt")["global_step"] == stop
-    run_training(["fit", "--out", str(tmp_path / "halves"), "--resume"])
-    whole, halves = (read_checkpoint(tmp_path / name / "checkpoints" / "last.ckpt") for name in ("whole", "halves"))
+        fit(out, data, "--trainer.max_steps", str(STEPS), callbacks=[Signal(1)])
+    assert checkpoint_of(out)["global_step"] == 2
+    with pytest.raises(TrainingInterrupted, match="--resume"):
+        run_training(["fit", "--out", str(out), "--resume"], callbacks=[Signal(2)])
+    assert checkpoint_of(out)["global_step"] == 3
+    run_training(["fit", "--out", str(out), "--resume"])
+    whole, parts = checkpoint_of(folder / "whole"), checkpoint_of(out)
     for part in ("state_dict", "current_model_state"):
-        assert all(torch.equal(value, halves[part][name]) for name, value in whole[part].items())
-    assert (tmp_path / "whole" / "validation.csv").read_text() == (tmp_path / "halves" / "validation.csv").read_text()
-    metrics = [(tmp_path / name / "logs" / "metrics.csv").read_text() for name in ("whole", "halves")]
-    assert metrics[0] == metrics[1]
-    assert len(json.loads((tmp_path / "halves" / "record.json").read_text())["resumed"]) == 1
+        assert all(torch.equal(value, parts[part][name]) for name, value in whole[part].items())
+    for file in ("validation.csv", "logs/metrics.csv"):
+        assert (folder / "whole" / file).read_text() == (out / file).read_text()
+    assert len(json.loads((out / "record.json").read_text())["resumed"]) == 2
 
 
-@pytest.mark.slow
-def test_an_existing_training_is_neither_overwritten_nor_resumed_unasked(tmp_path: Path, data: list[str]) -> None:
-    out = tmp_path / "out"
-    fit(out, data, "--trainer.max_steps", "2")
+def test_an_existing_training_is_neither_overwritten_nor_resumed_unasked(
+    trained: Trained, folder: Path, data: list[str]
+) -> None:
+    out = folder / "whole"
+    before = {path: path.stat().st_mtime_ns for path in sorted(out.rglob("*"))}
     with pytest.raises(RdpError, match="--resume goes on with it, --overwrite begins anew"):
-        fit(out, data, "--trainer.max_steps", "2")
-    with pytest.raises(RdpError, match="is done: 2 steps"):
+        fit(out, data)
+    with pytest.raises(RdpError, match=f"is done: {STEPS} steps"):
         run_training(["fit", "--out", str(out), "--resume"])
     with pytest.raises(RdpError, match=r"another architecture.*analysis\.0\.weight is 8x3x5x5, not 10x3x5x5"):
         run_training(["fit", "--out", str(out), "--resume", "--model.network.channels", "10"])
-    assert fit(out, data, "--trainer.max_steps", "1", "--overwrite").steps == 1
+    with pytest.raises(RdpError, match=r"had moving averages: resume with the same --ema\.decay"):
+        run_training(["fit", "--out", str(out), "--resume", "--ema.decay", "0"])
+    assert before == {path: path.stat().st_mtime_ns for path in sorted(out.rglob("*"))}
 
 
-@pytest.mark.slow
-def test_a_full_disk_leaves_the_last_good_checkpoint(tmp_path: Path, data: list[str]) -> None:
-    out = tmp_path / "out"
-    fit(out, data, "--trainer.max_steps", "2")
-    before = (out / "checkpoints" / "last.ckpt").read_bytes()
+def test_without_validation_images_the_last_weights_are_kept(copy: Path, data: list[str]) -> None:
+    """Of a training that overwrites another, without averages."""
+    done = fit(copy, data[:2], "--trainer.max_steps", "1", "--ema.decay", "0", "--overwrite")
+    note = json.loads(read_header(copy / "weights.safetensors").notes["training"])
+    assert "no validation images" in note["chosen"] and done.images == 0 and done.steps == 1
+    assert not (copy / "validation.csv").exists()
+    state, network = checkpoint_of(copy)["state_dict"], load_model(copy / "weights.safetensors").state_dict()
+    assert all(torch.equal(value, state[f"network.{name}"]) for name, value in network.items())
+
+
+def test_a_full_disk_leaves_the_last_good_checkpoint(copy: Path) -> None:
+    before = (copy / "checkpoints" / "last.ckpt").read_bytes()
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 8, limits[1]))
     try:
-        with pytest.raises(RdpError, match="cannot write"):
-            run_training(["fit", "--out", str(out), "--resume", "--trainer.max_steps", "4"])
+        with pytest.raises(RdpError, match=r"cannot write .*(file too large|File too large)"):
+            run_training(["fit", "--out", str(copy), "--resume", "--trainer.max_steps", str(STEPS + 1)])
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert (out / "checkpoints" / "last.ckpt").read_bytes() == before
-    assert not list((out / "checkpoints").glob("*.tmp"))
-    assert run_training(["fit", "--out", str(out), "--resume", "--trainer.max_steps", "3"]).steps == 3
+    assert (copy / "checkpoints" / "last.ckpt").read_bytes() == before
+    assert {path.name for path in (copy / "checkpoints").iterdir()} == {"last.ckpt"}
+    assert (
+        run_training(["fit", "--out", str(copy), "--resume", "--trainer.max_steps", str(STEPS + 1)]).steps == STEPS + 1
+    )
 
 
-@pytest.mark.slow
-def test_weights_and_checkpoint_measure_as_the_training_said(tmp_path: Path, data: list[str]) -> None:
+def test_weights_and_checkpoint_measure_as_the_training_said(trained: Trained, folder: Path) -> None:
     """The exported network is the averaged one, and the same numbers come from both files."""
-    out = tmp_path / "out"
-    done = fit(out, data, "--trainer.max_steps", "2")
-    for file in ("weights.safetensors", "checkpoints/last.ckpt"):
+    out = folder / "whole"
+    last = list(csv.DictReader((out / "validation.csv").open()))[-1]
+    for file, said in {"weights.safetensors": trained.numbers, "checkpoints/last.ckpt": last}.items():
         measured = run_training(["validate", "--weights", str(out / file)])
         for name in ("bpp", "psnr", "loss"):
-            assert measured.numbers[name] == pytest.approx(done.numbers[name], rel=1e-6)
-    averaged = read_checkpoint(out / "checkpoints" / "last.ckpt")["state_dict"]
-    exported = load_model(out / "weights.safetensors").state_dict()
-    assert all(torch.equal(value, averaged[f"network.{name}"]) for name, value in exported.items())
-    tested = run_training(
-        ["test", "--weights", str(out / "weights.safetensors"), "--data.test", str(tmp_path / "valid")]
-    )
-    assert tested.numbers["bpp"] == pytest.approx(done.numbers["bpp"], rel=1e-6)
+            assert measured.numbers[name] == pytest.approx(float(said[name]), rel=1e-6)
+    tested = run_training(["test", "--weights", str(out / "weights.safetensors"), "--data.test", str(folder / "valid")])
+    assert tested.numbers["bpp"] == pytest.approx(trained.numbers["bpp"], rel=1e-6)
 
 
-def test_without_validation_images_the_last_weights_are_kept(tmp_path: Path, data: list[str]) -> None:
-    done = fit(tmp_path / "out", data[:2], "--trainer.max_steps", "1", "--ema.decay", "0")
-    note = json.loads(read_header(tmp_path / "out" / "weights.safetensors").notes["training"])
-    assert "no validation images" in note["chosen"] and done.images == 0
+def test_weights_know_what_their_initial_weights_were_trained_on(
+    tmp_path: Path, trained: Trained, folder: Path, data: list[str]
+) -> None:
+    """Also in a training that went on after the file of those weights was gone."""
+    hyperprior = create_model("hyperprior", channels=8, latent_channels=8)
+    initial = tmp_path / "initial.safetensors"
+    save_model(initial, hyperprior, trained_on_note(["ab" * 32]))
+    out = tmp_path / "out"
+    with pytest.raises(TrainingInterrupted):
+        fit(out, data, "--trainer.max_steps", "2", "--model.initial", str(initial), callbacks=[Signal(0)])
+    initial.unlink()
+    run_training(["fit", "--out", str(out), "--resume"])
+    header = read_header(out / "weights.safetensors")
+    assert trained_on(header) == trained_on(read_header(folder / "whole" / "weights.safetensors")) | {"ab" * 8}
+    record = json.loads((out / "record.json").read_text())
+    assert record["initial"]["weights"] == str(initial) and str(initial) in (out / "config.yaml").read_text()
+    assert json.loads(header.notes["training"])["initial"]["identity"] == record["initial"]["identity"]
+
+
+@pytest.mark.parametrize(
+    ("architecture", "config", "message"),
+    [
+        (
+            "hyperprior",
+            {"channels": 10, "latent_channels": 8},
+            r"has channels=10, the network here channels=8; \d+ tensors do not fit: analysis\.0\.bias is 10, not 8;",
+        ),
+        (
+            "factorized",
+            {"channels": 8, "latent_channels": 8},
+            r"architecture factorized \(channels=8, .*\), the network here the architecture hyperprior \(channels=8, ",
+        ),
+    ],
+)
+def test_initial_weights_of_another_network_are_refused(
+    architecture: str, config: dict[str, int], message: str, tmp_path: Path, data: list[str]
+) -> None:
+    save_model(tmp_path / "other.safetensors", create_model(architecture, **config))
+    with pytest.raises(WeightsError, match=message) as caught:
+        fit(tmp_path / "out", data, "--model.initial", str(tmp_path / "other.safetensors"))
+    assert caught.value.exit_code == 2 and "other.safetensors" in str(caught.value)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
@@ -155,6 +230,10 @@ def test_without_validation_images_the_last_weights_are_kept(tmp_path: Path, dat
         (["--trainer.max_stepss", "3"], r"unknown option --trainer\.max_stepss\. Did you mean '--trainer\.max_steps'"),
         (["--trainer.max_steps", "many"], r"--trainer\.max_steps is a whole number, not 'many'"),
         (["--config", "hyperprio.yaml"], "no configuration hyperprio.yaml. Did you mean 'hyperprior.yaml'"),
+        (["--ema.decay", "2"], r"--ema\.decay is 2\.0: .* at least 0 and below 1"),
+        (["--best.choose", "x"], r"--best\.choose is one of 'best', 'last', not 'x'"),
+        (["--model.initial", "nowhere.safetensors"], r"cannot read nowhere\.safetensors: No such file"),
+        (["--guard.skips", "-1"], r"--guard\.skips is -1"),
         (["--resume"], "--resume needs --out"),
         ([], r"--data\.train is empty"),
     ],
