@@ -154,7 +154,9 @@ class TrainingCLI(LightningCLI):
         parser.add_argument("--overwrite", action="store_true", help="Begin anew where a training lies.")
         parser.add_argument("--weights", type=str | None, default=None, help="What to validate or test.")
         parser.add_argument("--tensorboard", action="store_true", help="Logs for TensorBoard beside metrics.csv.")
-        parser.add_argument("--compile", action="store_true", help="Steps through torch.compile, faster after the first.")
+        parser.add_argument(
+            "--compile", action="store_true", help="Steps through torch.compile, faster after the first."
+        )
         parser.add_argument("--ema.decay", type=float, default=0.999, help="Moving average of the weights; 0: none.")
         parser.add_class_arguments(BestWeights, "best")
         parser.add_class_arguments(Guard, "guard")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import math
 import pickle
@@ -112,9 +113,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise RdpError(f"cannot read {path}: {error.strerror or error}") from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+    except (OSError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # That one is torch's of a file that was cut.
+            raise RdpError(f"cannot read {path}: {error.strerror or error}") from error
         raise RdpError(f"{path} is no checkpoint of a training, or a damaged one") from error
     if not isinstance(state, dict) or "state_dict" not in state:
         raise RdpError(f"{path} is no checkpoint of a training")

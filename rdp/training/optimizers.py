@@ -59,7 +59,7 @@ class Muon(Optimizer):
         super().__init__(groups, {"momentum": momentum, "betas": betas, "eps": eps})
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One update; returns what the closure does."""
         loss = None
         if closure is not None:
@@ -115,7 +115,8 @@ def orthogonalised(matrix: Tensor) -> Tensor:
     for _ in range(ITERATIONS):
         product = x @ x.mT
         x = a * x + (b * product + c * product @ product) @ x
-    return (x.mT if turned else x).float()
+    result: Tensor = (x.mT if turned else x).float()
+    return result
 
 
 def _groups(params: Iterable[Any]) -> list[dict[str, Any]]:

@@ -64,8 +64,11 @@ def translated() -> Iterator[None]:
 
 @contextlib.contextmanager
 def interruptible(folder: TrainingFolder) -> Iterator[None]:
-    """Lightning ends the process at a Ctrl-C, and leaves later ones without effect; here it is an exception."""
-    handler = signal.getsignal(signal.SIGINT)
+    """Lightning ends the process at a Ctrl-C, and leaves later ones without effect; here it is an exception.
+
+    Signals do afterwards what they did before.
+    """
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     except SystemExit as error:
@@ -76,4 +79,5 @@ def interruptible(folder: TrainingFolder) -> Iterator[None]:
         raise TrainingInterrupted(f"interrupted at once; {where}") from error
     finally:
         with contextlib.suppress(ValueError):  # Only the main thread has handlers.
-            signal.signal(signal.SIGINT, handler)
+            for number, handler in handlers.items():
+                signal.signal(number, handler)

@@ -55,7 +55,7 @@ class CompressionTask(LightningModule):
     ) -> None:
         """Raises `WeightsError` for initial weights of another network."""
         super().__init__()
-        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = network.to(memory_format=torch.channels_last)
         self.make_optimizer = optimizer
         self.schedule = schedule
         self.quantile_lr = quantile_lr

@@ -138,10 +138,12 @@ def test_an_existing_training_is_neither_overwritten_nor_resumed_unasked(
 
 
 def test_without_validation_images_the_last_weights_are_kept(copy: Path, data: list[str]) -> None:
-    """Of a training that overwrites another, without averages."""
+    """Of a training that overwrites another, without averages. Signals do afterwards what they did before."""
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     done = fit(copy, data[:2], "--trainer.max_steps", "1", "--ema.decay", "0", "--overwrite")
     note = json.loads(read_header(copy / "weights.safetensors").notes["training"])
     assert "no validation images" in note["chosen"] and done.images == 0 and done.steps == 1
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
     assert not (copy / "validation.csv").exists()
     state, network = checkpoint_of(copy)["state_dict"], load_model(copy / "weights.safetensors").state_dict()
     assert all(torch.equal(value, state[f"network.{name}"]) for name, value in network.items())
