@@ -6,7 +6,7 @@ bd_rate(anchor_bpp, anchor_psnr, test_bpp, test_psnr).value  # percent of rate, 
 
 from rdp.analysis.bjontegaard import Bjontegaard, BjontegaardError, bd_metric, bd_rate
 from rdp.analysis.bootstrap import BootstrapInterval, bootstrap_difference, bootstrap_images
-from rdp.analysis.rate_control import NearestModels, RateSummary, nearest_models, rate_summary
+from rdp.analysis.rate_spread import NearestModels, RateSummary, nearest_models, rate_summary
 
 __all__ = [
     "Bjontegaard",

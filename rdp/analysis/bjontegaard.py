@@ -40,8 +40,9 @@ class Bjontegaard:
     metric's unit, positive where the test curve is better, also for a metric where lower is better (`negated`: it was
     negated before anything else).
 
-    `interval` is what both curves cover: in the metric's own numbers for "rate", in the rate's for "metric". `overlap`
-    is its share of what the two curves cover together (0 to 1; for "metric", of the logarithm of the rate).
+    `interval` is what both curves cover, or what of that was asked for: in the metric's own numbers for "rate", in the
+    rate's for "metric". `overlap` is its share of what the two curves cover together (0 to 1; for "metric", of the
+    logarithm of the rate).
     `anchor_points` and `test_points` count different points. `anchor_not_monotone` and `test_not_monotone` are the
     positions, in the arrays that were given, of points that need no less rate than another and are no better.
     """
@@ -77,16 +78,22 @@ def bd_rate(
     *,
     lower_is_better: bool = False,
     names: tuple[str, str] = ("anchor", "test"),
+    interval: tuple[float, float] | None = None,
 ) -> Bjontegaard:
     """The mean difference in rate at equal metric, in percent: negative where the test curve saves rate.
 
     Arrays (n,) of at least four points each, in any order; rates positive, all numbers finite. `lower_is_better` says
-    so of the metric; `names` are what messages call the two curves. Raises `BjontegaardError` for arrays that are no
-    such curves, for curves without overlap, and where one metric stands at two rates.
+    so of the metric; `names` are what messages call the two curves. `interval`: the lowest and the highest metric that
+    counts, either of them infinite for no bound; the delta is over the part of it that both curves cover, which the
+    result says, and the curves still go through all their points. Raises `BjontegaardError` for arrays that are no such
+    curves, for curves without overlap (inside the interval, if there is one), where one metric stands at two rates, and
+    for an interval that does not rise.
     """
     curves = _curves(anchor_rate, anchor_metric, test_rate, test_metric, lower_is_better, names)
     over = [_ordered(curve, curve.metric, curve.log_rate, "metric") for curve in curves]
     low, high, share = _overlap(over, curves, "metric")
+    if interval is not None:
+        low, high, share = _cut(interval, low, high, share, lower_is_better)
     mean = _mean_difference(over, low, high)
     ends = (-high, -low) if lower_is_better else (low, high)
     return _result("rate", float(np.expm1(mean * np.log(10.0)) * 100.0), ends, share, curves, lower_is_better)
@@ -207,6 +214,25 @@ def _overlap(
             "nothing is extrapolated"
         )
     return low, high, (high - low) / (max(ends) - min(starts))
+
+
+def _cut(
+    interval: tuple[float, float], low: float, high: float, share: float, negated: bool
+) -> tuple[float, float, float]:
+    """The part of an interval of the metric between `low` and `high`, and its share of what the curves cover."""
+    start, end = interval
+    if not start < end:
+        raise BjontegaardError(f"the interval from {start:g} to {end:g} does not rise: give the lower end first")
+    if negated:
+        start, end = -end, -start
+    least, most = max(low, start), min(high, end)
+    if not most > least:
+        covered = (-high, -low) if negated else (low, high)
+        raise BjontegaardError(
+            f"both curves cover the metric from {covered[0]:.6g} to {covered[1]:.6g}, and nothing of that lies in the "
+            f"interval from {interval[0]:g} to {interval[1]:g}; nothing is extrapolated"
+        )
+    return least, most, share * (most - least) / (high - low)
 
 
 def _mean_difference(over: list[tuple[FloatArray, FloatArray]], low: float, high: float) -> float:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rdp.cli.rate_target import rate_target_command
+from rdp.cli.rate_target import KEPT_FREE, rate_target_command
 from rdp.errors import EXIT_INTERRUPTED
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ Any key of the configuration is an option, and classes are class paths:
   --model.optimizer CLASS           rdp.training.Muon, torch.optim.Adam, ...
   --trainer.max_steps N             Lightning's trainer: --trainer.precision bf16-mixed, --trainer.devices 2, ...
   --ema.decay X                     moving average of the weights (0: none); --best.monitor, --guard.skips, ...
+  --compile                         steps through torch.compile: faster after a first step of a minute
   --seed_everything N               seed of initial weights and noise
   --print_config                    the whole configuration with its defaults, and nothing else
   --help-all                        all options; --model.help CLASS those of a class
@@ -95,19 +96,24 @@ def test_command(
 def _stage(stage: str, words: list[str], quiet: bool, as_json: bool, help_all: bool) -> None:
     import sys
 
+    from rdp.execution.allocator import keep_freed_memory
     from rdp.execution.progress import Silent
     from rdp.training.cli import run_training
     from rdp.training.steps import TrainingInterrupted
+    from rdp.training.surroundings import is_first_process
 
+    keep_freed_memory(KEPT_FREE)
     progress: Any = Silent() if quiet else _terminal()
     if help_all:
         words = ["--help"]
     try:
         done = run_training([stage, *words], progress, live=sys.stderr.isatty() and not quiet)
     except TrainingInterrupted as stopped:
-        typer.echo(str(stopped), err=True)
+        if is_first_process():
+            typer.echo(str(stopped), err=True)
         raise typer.Exit(EXIT_INTERRUPTED) from stopped
-    typer.echo(json.dumps(_finite(done.to_dict()), allow_nan=False) if as_json else _said(done))
+    if is_first_process():
+        typer.echo(json.dumps(_finite(done.to_dict()), allow_nan=False) if as_json else _said(done))
 
 
 def _terminal() -> Any:

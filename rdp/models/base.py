@@ -41,11 +41,13 @@ class CompressionModel(nn.Module, ABC):
     Every subclass has the transforms `analysis` and `synthesis` as modules. `architecture` is its name in
     `rdp.models.registry`; `config` holds the constructor's arguments (JSON-able), so that name and config build the
     same network again; `not_in_files` are those of them that change nothing in what is coded, being for training or for
-    the decoder alone. `stride`: the sides of the input of `forward` are multiples of it (image pixels).
+    the decoder alone. `side_parameters`: how the names of parameters begin that only `side_loss` trains. `stride`: the
+    sides of the input of `forward` are multiples of it (image pixels).
     """
 
     architecture: ClassVar[str]
     not_in_files: ClassVar[frozenset[str]] = frozenset({"quantizer"})
+    side_parameters: ClassVar[tuple[str, ...]] = ()
     stride: int
     config: dict[str, Any]
     analysis: nn.Module
@@ -82,3 +84,10 @@ class CompressionModel(nn.Module, ABC):
     def auxiliary_loss(self) -> Tensor:
         """What keeps the quantiles of factorised densities where they belong; 0 where there is none."""
         return next(self.parameters()).new_zeros(())
+
+    def side_loss(self, output: ModelOutput) -> Tensor:
+        """What trains beside any objective, a scalar, for a forward pass: it leaves what is coded and seen alone.
+
+        Its gradient reaches quantiles, and parameters whose names begin with one of `side_parameters`, alone.
+        """
+        return self.auxiliary_loss()

@@ -65,6 +65,7 @@ class ShrinkageHyperprior(CompressionModel):
     """
 
     architecture = "shrinkage"
+    side_parameters = ("trained_law.",)
     stride = 64
 
     def __init__(
@@ -177,6 +178,13 @@ class ShrinkageHyperprior(CompressionModel):
         """
         likelihood = self.trained_likelihood(output.y_norm.detach(), output.step)
         return -likelihood.flatten(1).log2().sum(1)
+
+    def side_loss(self, output: ModelOutput) -> Tensor:
+        """See `CompressionModel.side_loss`: with the bits of the latent under the trained law, by pixel."""
+        loss = self.auxiliary_loss()
+        if self.trained_law is None or not isinstance(output, ShrinkageOutput):
+            return loss
+        return loss + self.trained_law_bits(output).mean() / math.prod(output.x_hat.shape[-2:])
 
     def auxiliary_loss(self) -> Tensor:
         """How far the quantiles of the densities are from where they belong."""

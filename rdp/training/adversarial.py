@@ -8,7 +8,7 @@ default_config.py, src/model.py and src/loss/losses.py).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from rdp.errors import SpecError
-from rdp.models.base import CompressionModel, ModelOutput
+from rdp.models.base import CompressionModel
 from rdp.models.discriminator import UPSAMPLING, ConditionalDiscriminator
 from rdp.training.adversarial_losses import accuracy, discriminator_loss, generator_loss
 from rdp.training.losses import Distortion, MeanSquaredError
@@ -50,8 +50,10 @@ class HiFiC(CompressionTask):
     the paper's channels. `train/d_real` and `train/d_fake` are the shares of patches that the discriminator tells
     right, `train/d_accuracy` their mean: 0.5 for one that knows nothing.
 
-    `val/loss` has no adversarial term: it says whether the first stage goes on well, while the second gives up some of
-    it; weights of the second are the last ones, not those of the least `val/loss`.
+    `val/loss` has no adversarial term, and one weight of the rate for all images: the mean of the two of `rate`, as if
+    half of the batches lay above the target. It says whether the first stage goes on well, while the second gives up
+    some of it; but rate control holds a rate, and no weighting of rate and distortion says which weights hold it best,
+    so those of both stages are the last ones (`best.choose: last`), not those of the least `val/loss`.
 
     The discriminator is in checkpoints, not in exported weights. A step is one of the network: `max_steps`, schedules
     and `trainer.global_step` count those alone. float32 and bf16-mixed; 16-mixed needs a scaler for each network and
@@ -89,18 +91,20 @@ class HiFiC(CompressionTask):
         self.discriminator = _discriminator_for(network, discriminator_width) if beta else None
         self.automatic_optimization = self.discriminator is None
 
-    def objective(self, output: ModelOutput, x: Tensor) -> Objective:
+    def cost(self, bpp: Tensor, x_hat: Tensor, x: Tensor) -> Objective:
         """lambda(r) R + k_m MSE + k_p LPIPS; the adversarial term comes in `training_step`."""
-        bpp = output.bpp()
         weight = self.rate.weight(bpp)
-        mse, perceptual = self.mse(output.x_hat, x).mean(), self.perceptual.measured(output.x_hat, x)
-        loss = weight * bpp.mean() + self.k_m * mse + self.k_p * perceptual.total.mean()
-        parts = {"bpp": bpp.mean(), "lambda": weight, **means_of(perceptual), self.mse.name: mse}
-        return Objective(loss, {"loss": loss, **parts})
+        weighted = self._weighted(weight, bpp, x_hat, x)
+        return Objective(weighted.loss, {**weighted.parts, "lambda": weight})
 
-    def further(self, x_hat: Tensor, x: Tensor) -> Mapping[str, Tensor]:
-        """See `CompressionTask.further`: the perceptual distance as the metric gives it."""
-        return means_of(self.perceptual.measured(x_hat, x))
+    def validation_cost(self, bpp: Tensor, x_hat: Tensor, x: Tensor) -> Objective:
+        """With one weight of the rate, whatever the image: the mean of the two that rate control chooses from."""
+        return self._weighted(bpp.new_tensor((self.rate.above + self.rate.below) / 2), bpp, x_hat, x)
+
+    def _weighted(self, weight: Tensor, bpp: Tensor, x_hat: Tensor, x: Tensor) -> Objective:
+        mse, perceptual = self.mse(x_hat, x).mean(), self.perceptual.measured(x_hat, x)
+        loss = weight * bpp.mean() + self.k_m * mse + self.k_p * perceptual.total.mean()
+        return Objective(loss, {"loss": loss, "bpp": bpp.mean(), **means_of(perceptual), self.mse.name: mse})
 
     def training_step(self, batch: Tensor, index: int) -> Tensor:
         """One step of the network, and one of the discriminator if there is one; returns the network's loss.
@@ -116,7 +120,7 @@ class HiFiC(CompressionTask):
         with _fixed(self.discriminator):
             adversarial = generator_loss(self.discriminator(output.x_hat, latent))
         loss = objective.loss + self.beta * adversarial
-        right = self._step_network(loss + self.beside(output))
+        right = self._step_network(loss + self.network.side_loss(output))
         parts = {**objective.parts, "loss": loss, "adversarial": adversarial}
         parts.update(self._step_discriminator(self.discriminator, x, output.x_hat.detach(), latent))
         parts["skipped"] = parts["skipped"] + (not right)

@@ -96,6 +96,16 @@ def check_widths(options: Mapping[str, Any]) -> None:
             raise SpecError(f"--model.network.{name} is {value}: it must be above 0")
 
 
+def check_length(trainer: Mapping[str, Any]) -> None:
+    """Raises `RdpError` for a training without an end, or without a step."""
+    steps, epochs = trainer["max_steps"], trainer["max_epochs"]
+    if steps == 0 or (steps < 0 and (epochs is None or epochs < 0)):
+        raise RdpError(
+            f"--trainer.max_steps is {steps}: give a number of steps, 1 or more, for the learning rates follow a "
+            "schedule over all of them"
+        )
+
+
 def known_options(parser: Any) -> list[str]:
     """All options of a parser and of those of its subcommands, as they are written."""
     known: set[str] = set()

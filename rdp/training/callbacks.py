@@ -28,9 +28,9 @@ class BestWeights(Callback):
     """Writes `weights.safetensors` into the folder of a training whenever a validation is better than all before.
 
     `monitor`: the number that decides, the smaller the better (`val/psnr`: the larger). `choose`: "best", or "last"
-    for objectives that no validation shows, such as the adversarial one. `half`: kernels in float16, in half the
-    bytes. Without validation images the weights are those at the end, and the file says so. With moving averages on,
-    they are the averaged weights.
+    for objectives that no validation shows, such as the adversarial one; never those of a validation whose numbers are
+    not finite. `half`: kernels in float16, in half the bytes. Without validation images the weights are those at the
+    end, and the file says so. With moving averages on, they are the averaged weights.
     """
 
     def __init__(self, monitor: str = "val/loss", choose: Literal["best", "last"] = "best", half: bool = False) -> None:
@@ -39,6 +39,7 @@ class BestWeights(Callback):
         self.half = half
         self.best = math.inf
         self.numbers: dict[str, float] = {}
+        self._validated = False
         self._folder: TrainingFolder | None = None
         self._notes: Callable[[], Mapping[str, Any]] = dict
         self._provenance: Mapping[str, str] = {}
@@ -53,18 +54,25 @@ class BestWeights(Callback):
         """Raises `RdpError` for a monitor that no validation logs."""
         if trainer.sanity_checking or self._folder is None or trainer.state.fn != "fit":
             return
+        self._validated = True
         numbers = validation_numbers(trainer)
-        if self.monitor.removeprefix("val/") not in numbers:
+        monitored = self.monitor.removeprefix("val/")
+        if monitored not in numbers:
             known = ", ".join(f"val/{name}" for name in numbers)
             raise RdpError(f"--best.monitor {self.monitor} is no number of a validation; there are: {known}")
-        value = numbers[self.monitor.removeprefix("val/")]
-        value = -value if "psnr" in self.monitor else value
+        if not all(math.isfinite(numbers[name]) for name in {monitored, "loss", "bpp", "psnr"} & numbers.keys()):
+            return
+        value = -numbers[monitored] if "psnr" in self.monitor else numbers[monitored]
         if self.choose == "last" or value < self.best:
             self.best = value
             self._write(trainer, module, numbers, "on validation images" if self.choose == "best" else "the last")
 
+    def on_fit_start(self, trainer: Trainer, module: LightningModule) -> None:
+        self._validated = False
+
     def on_fit_end(self, trainer: Trainer, module: LightningModule) -> None:
-        if self._folder is not None and not self._folder.weights.exists() and trainer.global_step:
+        """Also where a training that goes on left weights here before: those are of fewer steps."""
+        if self._folder is not None and not self._validated and trainer.global_step:
             self._write(trainer, module, {}, "the last, for there were no validation images")
 
     @rank_zero_only

@@ -14,22 +14,27 @@ from typing import Any
 import torch
 from lightning import Callback, LightningDataModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.utilities import rank_zero_only
 
 from rdp.errors import RdpError, suggest
-from rdp.execution.allocator import keep_freed_memory
 from rdp.execution.progress import Progress, Silent
 from rdp.models.checkpoint import load_model
 from rdp.models.provenance import trained_on_note
 from rdp.storage import replace_file
-from rdp.training.arguments import TrainingParser, check_widths, load_components, option_value, with_shipped_configs
+from rdp.training.arguments import (
+    TrainingParser,
+    check_length,
+    check_widths,
+    load_components,
+    option_value,
+    with_shipped_configs,
+)
 from rdp.training.average import MovingAverage
 from rdp.training.callbacks import BestWeights, ValidationCurve
 from rdp.training.folder import MetricsTable, TrainingFolder, WholeCheckpoints, read_checkpoint, require_fit
 from rdp.training.guard import Guard
 from rdp.training.record import Record, image_hashes
 from rdp.training.steps import LastCheckpoint, Steps
-from rdp.training.surroundings import interruptible, quiet, translated
+from rdp.training.surroundings import interruptible, is_first_process, quiet, tensorboard, translated
 from rdp.training.tasks import CompressionTask
 from rdp.training.telling import Telling
 
@@ -46,8 +51,6 @@ DEFAULTS: dict[str, Any] = {
     "trainer.enable_progress_bar": False,
     "trainer.enable_model_summary": False,
 }
-_KEPT_FREE = 1 << 30
-"""Bytes that a training on a CPU keeps from step to step: a ninth of a step's time."""
 _OF_A_RUN = ("config", "out", "resume", "overwrite", "weights", "tensorboard")
 """Options that the saved configuration leaves out: they are no part of what a training is."""
 
@@ -182,8 +185,10 @@ class TrainingCLI(LightningCLI):
         arguments = self.option("model").get("init_args") or {}
         check_widths((arguments.get("network") or {}).get("init_args") or {})
         self.initial: str | None = arguments.get("initial")
-        if self.initial and self.option("resume"):
-            arguments["initial"] = None  # Its checkpoint has the weights; the file may be gone by now.
+        if self.initial and (self.option("resume") or self.stage != "fit"):
+            arguments["initial"] = None  # Other files have the weights; this one may be gone by now.
+        if self.stage == "fit":
+            check_length(self.option("trainer"))
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
         given = config.get("callbacks") or []
@@ -193,7 +198,7 @@ class TrainingCLI(LightningCLI):
             return Trainer(**{**config, "logger": False, "callbacks": own, "enable_checkpointing": False})
         self.table = MetricsTable(self.folder.logs)
         if logger is None or logger is True:
-            logger = [self.table, *([_tensorboard(self.folder)] if self.option("tensorboard") else [])]
+            logger = [self.table, *([tensorboard(self.folder)] if self.option("tensorboard") else [])]
         plugins = config.get("plugins") or []
         plugins = [*(plugins if isinstance(plugins, list) else [plugins]), WholeCheckpoints()]
         everything = [*self._callbacks(), *own, *self.further]
@@ -213,7 +218,7 @@ class TrainingCLI(LightningCLI):
 
     def fit(self, model: CompressionTask, datamodule: LightningDataModule, **_: Any) -> None:
         resume, overwrite = self.option("resume"), self.option("overwrite")
-        first = getattr(rank_zero_only, "rank", 0) == 0
+        first = is_first_process()
         checkpoint = self.folder.checkpoint if resume else None
         if first:
             checkpoint = self.folder.start_from(resume, overwrite)
@@ -225,10 +230,9 @@ class TrainingCLI(LightningCLI):
             self.folder.begin()
         if first:
             replace_file(self.folder.config, self._resolved().encode())
-        hashes = [*image_hashes(datamodule).get("train", []), *self.record.begun_from(self.initial)]
+        hashes = [*image_hashes(datamodule).get("train", []), *self.record.trained_before(self.initial)]
         self.best.attach(self.folder, self.record.notes, trained_on_note(hashes) if hashes else {})
         model.compiled = bool(self.option("compile"))
-        keep_freed_memory(_KEPT_FREE)
         with interruptible(self.folder):
             self.trainer.fit(model, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
         validated = len(image_hashes(datamodule).get("validation", []))
@@ -256,8 +260,7 @@ class TrainingCLI(LightningCLI):
             config.pop(name, None)
         if self.initial:
             config["model"]["init_args"]["initial"] = self.initial
-        text: str = self._parser(self.subcommand).dump(config, skip_validation=True)
-        return text
+        return str(self._parser(self.subcommand).dump(config, skip_validation=True))
 
     def validate(self, model: CompressionTask, datamodule: LightningDataModule, **_: Any) -> None:
         self._measure(model, datamodule, "validation", "val/")
@@ -285,17 +288,6 @@ class TrainingCLI(LightningCLI):
 def _plain(config: Any) -> Any:
     """A part of the configuration as simple types."""
     return json.loads(json.dumps(config.as_dict(), default=str)) if hasattr(config, "as_dict") else config
-
-
-def _tensorboard(folder: TrainingFolder) -> Any:
-    from lightning.pytorch.loggers import TensorBoardLogger
-
-    from rdp.errors import DependencyError
-
-    try:
-        return TensorBoardLogger(folder.root, name="logs", version="", default_hp_metric=False)
-    except ModuleNotFoundError as error:
-        raise DependencyError("--tensorboard needs TensorBoard: pip install 'rdp-toolkit[tensorboard]'") from error
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import errno
 import io
@@ -221,7 +222,9 @@ class MetricsTable(Logger):
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
-        self.save()
+        """After a failure without an error of its own: what ended the training counts."""
+        with contextlib.nullcontext() if status == "success" else contextlib.suppress(OSError):
+            self.save()
 
 
 def _text(value: float) -> str:

@@ -20,7 +20,8 @@ class Guard(Callback):
     (`train/steps_skipped` in the log), and one more stops the training. `validations`: so many in a row may show a
     collapsed codec before it stops: fewer than `smallest_bpp` bit/pixel, more than the 24 of raw pixels, or a PSNR no
     better than that of images that have one colour, their mean, all over. `patience`: before this step no codec counts
-    as collapsed, since all begin so. Raises `SpecError` for counts that cannot be.
+    as collapsed, since all begin so. On several devices all come to the same verdict, for the numbers are of all of
+    them. Raises `SpecError` for counts that cannot be.
     """
 
     def __init__(self, skips: int = 10, validations: int = 3, smallest_bpp: float = 1e-3, patience: int = 2000) -> None:
@@ -36,6 +37,8 @@ class Guard(Callback):
         self._bad = False
         self._where = ""
         self._collapsed = 0
+        self.flat = -math.inf
+        """PSNR in dB of the validation images of all devices, had each one colour all over."""
         self._flat: list[float] = []
 
     def on_before_optimizer_step(self, trainer: Trainer, module: LightningModule, optimizer: Any) -> None:
@@ -92,6 +95,9 @@ class Guard(Callback):
         """Raises `RdpError` for a codec that stays collapsed."""
         if trainer.sanity_checking or trainer.global_step < self.patience:
             return
+        own = torch.tensor([sum(self._flat), float(len(self._flat))], device=module.device)
+        total, count = trainer.strategy.reduce(own, reduce_op="sum").tolist()
+        self.flat = total / count if count else -math.inf
         found = self._collapse(trainer.callback_metrics)
         self._collapsed = self._collapsed + 1 if found else 0
         if self._collapsed >= self.validations:
@@ -103,15 +109,14 @@ class Guard(Callback):
     def _collapse(self, metrics: Any) -> str:
         """What is wrong with a validation's numbers, or an empty text."""
         bpp, psnr, loss = (float(metrics.get(f"val/{name}", math.nan)) for name in ("bpp", "psnr", "loss"))
-        flat = sum(self._flat) / len(self._flat) if self._flat else -math.inf
         if "val/loss" in metrics and not math.isfinite(loss):
             return "its loss on validation images is not finite"
         if bpp < self.smallest_bpp:
             return f"it spends {bpp:.2g} bit/pixel"
         if bpp > _RAW_BPP:
             return f"it spends {bpp:.3g} bit/pixel, more than raw pixels"
-        if psnr <= flat:
-            return f"its PSNR of {psnr:.2f} dB is no better than the {flat:.2f} dB of images of one colour each"
+        if psnr <= self.flat:
+            return f"its PSNR of {psnr:.2f} dB is no better than the {self.flat:.2f} dB of images of one colour each"
         return ""
 
     def state_dict(self) -> dict[str, Any]:

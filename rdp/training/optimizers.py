@@ -30,7 +30,8 @@ class Muon(Optimizer):
     one pixel and at least `smallest_side` channels on both sides. Their update is as large as Adam's, 0.2 `lr` in the
     root mean square of its elements (Liu et al., "Muon is scalable for LLM training", 2025, section 2.2). `adam_lr`:
     of the others; a group with `muon: False` has none but those. `momentum`: of Muon (Nesterov's); `betas`: of Adam.
-    Both rates are a group's `lr`s, so that schedules reach both.
+    A group's own `lr` is that of all its parameters, convolutions or not, in place of `lr` and `adam_lr`, and its own
+    `momentum`, `betas` and `eps` count too. Both rates are a group's `lr`s, so that schedules reach both.
     """
 
     def __init__(
@@ -44,18 +45,19 @@ class Muon(Optimizer):
         smallest_side: int = 4,
     ) -> None:
         """Raises `ValueError` for rates that are not above 0."""
-        if not (lr > 0 and adam_lr > 0):
-            raise ValueError(f"learning rates must be above 0, not {lr} and {adam_lr}")
         groups: list[dict[str, Any]] = []
-        for given in _groups(params):
+        listed = _groups(params)
+        rates = [lr, adam_lr, *(given["lr"] for given in listed if "lr" in given)]
+        if not all(rate > 0 for rate in rates):
+            raise ValueError(f"learning rates must be above 0, not {', '.join(map(str, rates))}")
+        for given in listed:
             rest = {key: value for key, value in given.items() if key not in ("params", "muon")}
             split: dict[bool, list[Tensor]] = {True: [], False: []}
             for parameter in given["params"]:
                 split[given.get("muon", True) and is_matrix(parameter, smallest_side)].append(parameter)
             for muon, chosen in split.items():
                 if chosen:
-                    rate = lr if muon else adam_lr
-                    groups.append({"lr": rate, **({} if muon else rest), "params": chosen, "muon": muon})
+                    groups.append({"lr": lr if muon else adam_lr, **rest, "params": chosen, "muon": muon})
         super().__init__(groups, {"momentum": momentum, "betas": betas, "eps": eps})
 
     @torch.no_grad()
@@ -104,6 +106,7 @@ def is_matrix(parameter: Tensor, smallest_side: int = 4) -> bool:
 def orthogonalised(matrix: Tensor) -> Tensor:
     """The matrix with its singular values brought near 1 (between about 0.7 and 1.2), float32, of the same shape.
 
+    Singular values of less than a few thousandths of the matrix's norm stay smaller.
     In bfloat16, whose errors are below what the iteration leaves.
     """
     a, b, c = COEFFICIENTS

@@ -26,18 +26,22 @@ from rdp.storage import replace_file
 from rdp.training.data import ImageFolders
 from rdp.training.rate_target_figure import draw_rounds
 from rdp.training.rate_target_fit import Fit, fit, measure
-from rdp.training.rate_target_rule import RateControl, Round, Step, next_step
+from rdp.training.rate_target_rule import RateGoal, Round, Step, next_step
 from rdp.training.rate_target_state import (
     CHECKPOINT,
     FIGURE,
+    OPTIMIZER,
     WEIGHTS,
     State,
+    clear_done,
     clear_folder,
     disk,
     open_folder,
     require_same,
+    round_file,
     write_state,
 )
+from rdp.training.rate_target_words import surroundings
 from rdp.training.schedules import Trapezoid
 
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
@@ -48,8 +52,8 @@ CORRECTION_RATE = 0.2
 
 
 @dataclass(frozen=True)
-class RateTargetOptions(RateControl):
-    """How a network is trained towards a rate; what `RateControl` says, and how each training goes.
+class RateTargetOptions(RateGoal):
+    """How a network is trained towards a rate; what `RateGoal` says, and how each training goes.
 
     `train`, `validation`: folders of images. `crop`: side of the crops in pixels, a multiple of the network's stride;
     `batch_size`: crops a step. `steps`: of each round and correction; `final_steps`: of the final training, which
@@ -117,9 +121,21 @@ def train_to_rate(
     `start`: a network, or a file of weights; best one that was trained without a target and gives about that rate.
     `out`: a folder, in which `resume` goes on where a killed call ended (`start` may then be left out). Raises
     `RateTargetError` where the rate cannot be reached, with the bound that is hit; `SpecError`, `ImageError`,
-    `WeightsError` for what cannot be used. Every round that ended stays, whatever is raised.
+    `WeightsError` for what cannot be used, by the names of the command's options; `TrainingInterrupted` after Ctrl-C.
+    Every round that ended stays, whatever is raised.
     """
-    out = Path(out)
+    with surroundings(Path(out), progress):
+        return _trained(options, Path(out), start, resume, overwrite, progress)
+
+
+def _trained(
+    options: RateTargetOptions,
+    out: Path,
+    start: CompressionModel | str | Path | None,
+    resume: bool,
+    overwrite: bool,
+    progress: Progress,
+) -> RateTargetResult:
     require_device(options.device)
     state = open_folder(out, resume, overwrite)
     network, notes = _network(start)
@@ -131,14 +147,16 @@ def train_to_rate(
         if network is None or given is None:
             raise SpecError("name the network to begin with: weights (--initial) or an architecture (--network)")
         clear_folder(out)
-        save_model(_file(out, 0, "safetensors"), network, notes)
+        save_model(round_file(out, 0, "safetensors"), network, notes)
         state = State(_stored(options), loop.names, given)
         write_state(out, state)
     require_same(state, _stored(options), loop.names, given)
     state = replace(state, options=_stored(options))
+    clear_done(out, state)
     while (step := next_step(state.rounds, options)) is not None:
         state = replace(state, rounds=(*state.rounds, loop.run(step, state.rounds)))
         write_state(out, state)
+        clear_done(out, state)
         with disk(out):
             replace_file(out / FIGURE, draw_rounds(state.rounds, options))
     return _finished(options, out, state)
@@ -156,26 +174,24 @@ class _Loop:
             options.train, options.validation, crop=options.crop, batch_size=options.batch_size, workers=options.workers
         )
         self._data.check_overlap()
-        for path, reason in self._data.skipped:
-            progress.note(f"left out: {path} {reason}")
         self._images = self._data.images("validation")
         self.names = tuple(image.name for image in list_images(options.validation))
 
     def run(self, step: Step, before: tuple[Round, ...]) -> Round:
         """The training that a step asks for, from the weights of the round before, and what it measures."""
         options, out, number = self.options, self.out, len(before) + 1
-        weights = _file(out, number, "safetensors")
+        weights = round_file(out, number, "safetensors")
         final = step.stage == "final"
         steps = options.final_steps if final else options.steps
-        optimizer = _file(out, number - 1, "optimizer.pt")
+        optimizer = round_file(out, number - 1, OPTIMIZER)
         job = Fit(
             name="final training" if final else f"{step.stage} {number}",
             target=step.target,
             beta=step.beta,
-            start=_file(out, number - 1, "safetensors"),
+            start=round_file(out, number - 1, "safetensors"),
             weights=weights,
             optimizer_before=optimizer if optimizer.is_file() else None,
-            optimizer=_file(out, number, "optimizer.pt"),
+            optimizer=round_file(out, number, OPTIMIZER),
             checkpoint=out / CHECKPOINT if final else None,
             logs=out / "logs" / f"{number:02d}",
             steps=steps,
@@ -189,10 +205,6 @@ class _Loop:
         with disk(out):
             fit(job, self._data, self._notes(job, number), self.progress)
             rates, psnr = measure(weights, self._images, self.names, options.device, self.progress)
-            # What the next training begins with is enough.
-            optimizer.unlink(missing_ok=True)
-            if final:
-                (out / CHECKPOINT).unlink(missing_ok=True)
         return Round(
             number, step.stage, step.target, step.beta, rates, options.within(rates), psnr,
             weights.relative_to(out).as_posix(),
@@ -240,10 +252,6 @@ def _require_crop(options: RateTargetOptions, network: CompressionModel) -> None
 def _stored(options: RateTargetOptions) -> dict[str, Any]:
     """As JSON gives it back."""
     return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(options).items()}
-
-
-def _file(out: Path, number: int, ending: str) -> Path:
-    return out / "rounds" / f"{number:02d}.{ending}"
 
 
 def fresh_network(architecture: str, config: dict[str, Any], seed: int) -> CompressionModel:

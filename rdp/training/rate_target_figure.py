@@ -6,7 +6,7 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from rdp.training.rate_target_rule import RateControl, Round
+from rdp.training.rate_target_rule import RateGoal, Round
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,7 +40,7 @@ _STYLE: dict[str, Any] = {
 }
 
 
-def draw_rounds(rounds: Sequence[Round], control: RateControl) -> bytes:
+def draw_rounds(rounds: Sequence[Round], goal: RateGoal) -> bytes:
     """A PNG at 200 dpi, the same bytes every time: a column of dots a round, its mean, R_t, beta and share within."""
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -53,7 +53,7 @@ def draw_rounds(rounds: Sequence[Round], control: RateControl) -> bytes:
         figure = Figure(figsize=(width, HEIGHT_IN), layout="constrained")
         FigureCanvasAgg(figure)
         axis = figure.subplots()
-        _draw(axis, rounds, control)
+        _draw(axis, rounds, goal)
         handles, labels = axis.get_legend_handles_labels()
         figure.legend(
             handles, labels, loc="outside upper center", ncols=3, frameon=False, handlelength=1.6, columnspacing=1.2,
@@ -64,10 +64,10 @@ def draw_rounds(rounds: Sequence[Round], control: RateControl) -> bytes:
     return stream.getvalue()
 
 
-def _draw(axis: Axes, rounds: Sequence[Round], control: RateControl) -> None:
-    low, high = control.bpp * (1 - control.tolerance), control.bpp * (1 + control.tolerance)
-    axis.axhspan(low, high, color=BAND, alpha=0.16, linewidth=0, label=f"within {control.tolerance:.0%}")
-    axis.axhline(control.bpp, color=BAND, linewidth=0.9, label=f"target {control.bpp:g} bit/pixel", zorder=1)
+def _draw(axis: Axes, rounds: Sequence[Round], goal: RateGoal) -> None:
+    low, high = goal.bpp * (1 - goal.tolerance), goal.bpp * (1 + goal.tolerance)
+    axis.axhspan(low, high, color=BAND, alpha=0.16, linewidth=0, label=f"within {goal.tolerance:.0%}")
+    axis.axhline(goal.bpp, color=BAND, linewidth=0.9, label=f"target {goal.bpp:g} bit/pixel", zorder=1)
     places = range(1, len(rounds) + 1)
     inside: tuple[list[float], list[float]] = ([], [])
     outside: tuple[list[float], list[float]] = ([], [])

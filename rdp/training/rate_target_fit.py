@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import math
-import signal
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -68,7 +64,8 @@ class Fit:
 def fit(job: Fit, data: ImageFolders, notes: dict[str, str], progress: Progress) -> None:
     """Train, and write the weights.
 
-    Raises `RdpError` for a loss that is not finite, and `KeyboardInterrupt` when it is stopped.
+    Raises `RdpError` for a loss that is not finite. Lightning makes `SystemExit` of Ctrl-C, and says much of itself:
+    call it within `rdp.training.rate_target_words.surroundings`.
     """
     network = load_model(job.start)
     # Networks are loaded for decoding, and Lightning leaves modules in the mode that they have.
@@ -82,7 +79,7 @@ def fit(job: Fit, data: ImageFolders, notes: dict[str, str], progress: Progress)
     if job.checkpoint is not None:
         callbacks.append(_Last(job.checkpoint))
     progress.start(job.name, job.steps, "step")
-    with _quiet(), isolate_rng():
+    with isolate_rng():
         trainer = Trainer(
             **_placed(job.device),
             precision=job.precision,  # type: ignore[arg-type]
@@ -100,8 +97,7 @@ def fit(job: Fit, data: ImageFolders, notes: dict[str, str], progress: Progress)
             enable_model_summary=False,
         )
         resumed = job.checkpoint if job.checkpoint is not None and job.checkpoint.is_file() else None
-        with _interruptible():
-            trainer.fit(task, datamodule=data, ckpt_path=resumed, weights_only=True)
+        trainer.fit(task, datamodule=data, ckpt_path=resumed, weights_only=True)
     progress.finish()
     save_model(job.weights, task.network, notes)
 
@@ -194,31 +190,3 @@ def _placed(device: str) -> dict[str, Any]:
     if device == "cpu":
         return {"accelerator": "cpu", "devices": 1}
     return {"accelerator": "gpu", "devices": [int(device.partition(":")[2] or 0)]}
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without what Lightning says of devices, of the size of the log and of the number of workers."""
-    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
-    levels = [one.level for one in loggers]
-    for one in loggers:
-        one.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module=r"lightning\..*")
-            yield
-    finally:
-        for one, level in zip(loggers, levels, strict=True):
-            one.setLevel(level)
-
-
-@contextlib.contextmanager
-def _interruptible() -> Iterator[None]:
-    """Ctrl-C is Ctrl-C: Lightning ends the process instead, and leaves later ones without effect."""
-    handler = signal.getsignal(signal.SIGINT)
-    try:
-        yield
-    except SystemExit as error:
-        with contextlib.suppress(ValueError):  # another thread than the main one has no handlers
-            signal.signal(signal.SIGINT, handler)
-        raise KeyboardInterrupt from error

@@ -38,7 +38,7 @@ class RateTargetError(RdpError):
 
 
 @dataclass(frozen=True)
-class RateControl:
+class RateGoal:
     """What is wanted, and how far the knobs may be turned.
 
     `bpp`: target rate of files (bit/pixel). `tolerance`: largest distance of an image's rate from it, as a share of it;
@@ -142,54 +142,54 @@ class Step:
     beta: float
 
 
-def next_step(done: Sequence[Round], control: RateControl) -> Step | None:
+def next_step(done: Sequence[Round], goal: RateGoal) -> Step | None:
     """What follows the rounds so far; None where nothing does.
 
     Rounds until enough images lie within the tolerance; then the final training with the same R_t and beta; then, where
     that one left the tolerance, corrections as long as there are any. Raises `RateTargetError` where a bound is hit.
     """
     if not done:
-        return Step("round", control.bpp, control.beta)
+        return Step("round", goal.bpp, goal.beta)
     last = done[-1]
-    reached = last.within >= control.share
+    reached = last.within >= goal.share
     if last.stage == "round" and reached:
         return Step("final", last.target, last.beta)
     if last.stage == "round":
-        step = Step("round", *_turned(done, control))
-        if last.number >= control.rounds:
-            raise RateTargetError(_out_of_rounds(last, control), "rounds")
+        step = Step("round", *_turned(done, goal))
+        if last.number >= goal.rounds:
+            raise RateTargetError(_out_of_rounds(last, goal), "rounds")
         return step
-    left = control.corrections - sum(one.stage == "correction" for one in done)
+    left = goal.corrections - sum(one.stage == "correction" for one in done)
     if reached or left < 1:
         return None
     try:
-        return Step("correction", *_turned([last], control))
+        return Step("correction", *_turned([last], goal))
     except RateTargetError:
         return None
 
 
-def _turned(done: Sequence[Round], control: RateControl) -> tuple[float, float]:
+def _turned(done: Sequence[Round], goal: RateGoal) -> tuple[float, float]:
     """R_t and beta after the last of `done`, which was not enough. Raises `RateTargetError` where neither can move."""
     last = done[-1]
-    bias = control.bpp / last.mean_bpp
-    growth = _growth(last, control)
-    off = abs(last.mean_bpp / control.bpp - 1) > control.tolerance
-    if off and (_at_bound(last, bias, control) or _lags(done)):
+    bias = goal.bpp / last.mean_bpp
+    growth = _growth(last, goal)
+    off = abs(last.mean_bpp / goal.bpp - 1) > goal.tolerance
+    if off and (_at_bound(last, bias, goal) or _lags(done)):
         # R_t cannot pull the mean any further: beta says how strongly it pulls.
-        growth = control.largest_growth
+        growth = goal.largest_growth
     # More beta draws the mean towards R_t by itself, so that less of the way is left for the shift.
     damping = _DAMPING_BESIDE_BETA if growth > 1 else _DAMPING
-    shift = min(max(math.exp(damping * math.log(bias)), 1 / control.largest_shift), control.largest_shift)
-    target = min(max(_short(last.target * shift, 4), control.lowest_target), control.highest_target)
-    beta = min(max(_short(last.beta * growth, 3), control.beta_bounds[0]), control.beta_bounds[1])
+    shift = min(max(math.exp(damping * math.log(bias)), 1 / goal.largest_shift), goal.largest_shift)
+    target = min(max(_short(last.target * shift, 4), goal.lowest_target), goal.highest_target)
+    beta = min(max(_short(last.beta * growth, 3), goal.beta_bounds[0]), goal.beta_bounds[1])
     stuck = math.isclose(target, last.target, rel_tol=1e-9)
     if growth > 1 and beta <= last.beta * (1 + 1e-9):
         if off and stuck:
-            raise RateTargetError(*_unreachable(last, bias, control))
+            raise RateTargetError(*_unreachable(last, bias, goal))
         if off and _lags(done):
-            raise RateTargetError(*_does_not_follow(done, control))
+            raise RateTargetError(*_does_not_follow(done, goal))
         if not off:
-            raise RateTargetError(*_too_wide(last, control))
+            raise RateTargetError(*_too_wide(last, goal))
     return target, beta
 
 
@@ -198,20 +198,20 @@ def _short(value: float, digits: int) -> float:
     return float(f"{value:.{digits}g}")
 
 
-def _growth(last: Round, control: RateControl) -> float:
+def _growth(last: Round, goal: RateGoal) -> float:
     """The factor of beta that the spread asks for."""
-    spread = last.std_bpp / last.mean_bpp / control.widest_spread
+    spread = last.std_bpp / last.mean_bpp / goal.widest_spread
     if spread > 1:
-        return min(max(math.pow(spread, SPREAD_EXPONENT), _NUDGE), control.largest_growth)
-    if abs(last.mean_bpp / control.bpp - 1) <= CENTRED * control.tolerance:
+        return min(max(math.pow(spread, SPREAD_EXPONENT), _NUDGE), goal.largest_growth)
+    if abs(last.mean_bpp / goal.bpp - 1) <= CENTRED * goal.tolerance:
         # Centred and narrow, and still too few: rates are not normal, and the tails must come nearer.
-        return min(_NUDGE, control.largest_growth)
+        return min(_NUDGE, goal.largest_growth)
     return 1 / _SLACK if spread * _SLACK < 1 else 1.0
 
 
-def _at_bound(last: Round, bias: float, control: RateControl) -> bool:
+def _at_bound(last: Round, bias: float, goal: RateGoal) -> bool:
     """Whether R_t is already as high, or as low, as it may be where the mean needs more of it."""
-    at = control.highest_target if bias > 1 else control.lowest_target
+    at = goal.highest_target if bias > 1 else goal.lowest_target
     return math.isclose(last.target, at, rel_tol=1e-9)
 
 
@@ -225,56 +225,56 @@ def _lags(done: Sequence[Round]) -> bool:
     return abs(asked) > math.log(1.05) and got * math.copysign(1, asked) < _FOLLOWS * abs(asked)
 
 
-def _measured(last: Round, control: RateControl) -> str:
+def _measured(last: Round, goal: RateGoal) -> str:
     return (
         f"round {last.number} (R_t {last.target:.4g}, beta {last.beta:.4g}) gave {last.mean_bpp:.4g} bit/pixel on "
         f"average, {last.lowest:.4g} to {last.highest:.4g}, and {last.within:.0%} of the images within "
-        f"{control.tolerance:.0%} of {control.bpp:g} where {control.share:.0%} are wanted"
+        f"{goal.tolerance:.0%} of {goal.bpp:g} where {goal.share:.0%} are wanted"
     )
 
 
-def _unreachable(last: Round, bias: float, control: RateControl) -> tuple[str, str]:
+def _unreachable(last: Round, bias: float, goal: RateGoal) -> tuple[str, str]:
     if bias > 1:
         where, advice = "R_t is at its highest", "a network with more channels, weights trained at a higher rate"
     else:
         where, advice = "R_t is at its lowest", "a network whose hyper-latent costs less, weights of a lower rate"
     return (
-        f"the target of {control.bpp:g} bit/pixel cannot be reached with this network: {where} ({last.target:.4g} "
-        f"bit/pixel) and beta at its largest ({last.beta:.4g}), and {_measured(last, control)}. Use {advice} "
+        f"the target of {goal.bpp:g} bit/pixel cannot be reached with this network: {where} ({last.target:.4g} "
+        f"bit/pixel) and beta at its largest ({last.beta:.4g}), and {_measured(last, goal)}. Use {advice} "
         "(--initial), more steps a round (--steps), or another --bpp"
     ), "target"
 
 
-def _does_not_follow(done: Sequence[Round], control: RateControl) -> tuple[str, str]:
+def _does_not_follow(done: Sequence[Round], goal: RateGoal) -> tuple[str, str]:
     before, last = done[-2:]
     return (
-        f"the target of {control.bpp:g} bit/pixel cannot be reached: R_t went from {before.target:.4g} to "
+        f"the target of {goal.bpp:g} bit/pixel cannot be reached: R_t went from {before.target:.4g} to "
         f"{last.target:.4g} and the mean rate from {before.mean_bpp:.4g} to {last.mean_bpp:.4g}, with beta at its "
-        f"largest; {_measured(last, control)}. Use more steps a round (--steps), weights trained nearer to that rate "
+        f"largest; {_measured(last, goal)}. Use more steps a round (--steps), weights trained nearer to that rate "
         "(--initial), or another --bpp"
     ), "follow"
 
 
-def _too_wide(last: Round, control: RateControl) -> tuple[str, str]:
+def _too_wide(last: Round, goal: RateGoal) -> tuple[str, str]:
     return (
-        f"rates do not come near enough to {control.bpp:g} bit/pixel: beta is at its largest ({last.beta:.4g}), and "
-        f"{_measured(last, control)}. Use more steps a round (--steps), a wider --tolerance or a smaller --share"
+        f"rates do not come near enough to {goal.bpp:g} bit/pixel: beta is at its largest ({last.beta:.4g}), and "
+        f"{_measured(last, goal)}. Use more steps a round (--steps), a wider --tolerance or a smaller --share"
     ), "beta"
 
 
-def _out_of_rounds(last: Round, control: RateControl) -> str:
-    rounds = "1 round" if control.rounds == 1 else f"{control.rounds} rounds"
+def _out_of_rounds(last: Round, goal: RateGoal) -> str:
+    rounds = "1 round" if goal.rounds == 1 else f"{goal.rounds} rounds"
     edges = []
-    if math.isclose(last.target, control.highest_target):
+    if math.isclose(last.target, goal.highest_target):
         edges.append("R_t is at its highest")
-    if math.isclose(last.target, control.lowest_target):
+    if math.isclose(last.target, goal.lowest_target):
         edges.append("R_t is at its lowest")
-    if math.isclose(last.beta, control.beta_bounds[1]):
+    if math.isclose(last.beta, goal.beta_bounds[1]):
         edges.append("beta is at its largest")
     beside = f" ({', '.join(edges)})" if edges else ""
     return (
-        f"the target was not reached in --rounds {control.rounds}: after {rounds}{beside}, "
-        f"{_measured(last, control)}. Go on with --resume and more --rounds, or begin with more steps a round (--steps)"
+        f"the target was not reached in --rounds {goal.rounds}: after {rounds}{beside}, "
+        f"{_measured(last, goal)}. Go on with --resume and more --rounds, or begin with more steps a round (--steps)"
         " or weights trained nearer to that rate (--initial)"
     )
 

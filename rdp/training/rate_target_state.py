@@ -31,6 +31,8 @@ WEIGHTS = "weights.safetensors"
 TABLE = "rounds.csv"
 FIGURE = "rounds.png"
 CHECKPOINT = "final.ckpt"
+OPTIMIZER = "optimizer.pt"
+"""Ending of a round's file."""
 _OWN = (STATE, WEIGHTS, TABLE, FIGURE, CHECKPOINT, "rounds", "logs")
 
 COLUMNS = (
@@ -80,6 +82,23 @@ def clear_folder(out: Path) -> None:
             else:
                 path.unlink(missing_ok=True)
         (out / "rounds").mkdir(parents=True, exist_ok=True)
+
+
+def clear_done(out: Path, state: State) -> None:
+    """Remove what only rounds needed that the log says are done: what the next training begins with is enough.
+
+    After the log is written, never before: a training that is repeated for want of it needs them again.
+    """
+    with disk(out):
+        for number in range(len(state.rounds)):
+            round_file(out, number, OPTIMIZER).unlink(missing_ok=True)
+        if any(one.stage == "final" for one in state.rounds):
+            (out / CHECKPOINT).unlink(missing_ok=True)
+
+
+def round_file(out: Path, number: int, ending: str) -> Path:
+    """What a round ended with; number 0 is the start."""
+    return out / "rounds" / f"{number:02d}.{ending}"
 
 
 def read_state(out: Path) -> State:

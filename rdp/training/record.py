@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import hashlib
 import json
 import platform
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -24,7 +26,9 @@ PARTS = ("train", "validation")
 class Record(Callback):
     """Keeps `record.json`: seed, versions, device, hashes of the images, command, start, steps and seconds.
 
-    Seconds are those of all sessions of a training that was interrupted, each up to its last epoch or step.
+    Seconds are those of all sessions of a training that was interrupted, each up to its last epoch or step, and the
+    hashes those of the images of all. Command, versions and device are those of the first; `resumed` has the others'.
+    `skipped`: training images that the last session left out, and why.
     """
 
     def __init__(self, folder: TrainingFolder, command: str, seed: int, task: dict[str, Any]) -> None:
@@ -41,6 +45,7 @@ class Record(Callback):
             "seconds": 0.0,
             "finished": False,
             "data": {},
+            "skipped": [],
             "initial": None,
         }
         self._begun = time.monotonic()
@@ -52,30 +57,35 @@ class Record(Callback):
             part: {"images": len(hashes), "sha256": hashlib.sha256("".join(hashes).encode()).hexdigest()}
             for part, hashes in self.fields["data"].items()
         }
-        left = {name: value for name, value in self.fields.items() if name not in ("finished", "command")}
+        left = {name: value for name, value in self.fields.items() if name not in ("finished", "command", "skipped")}
         initial = left["initial"] and {name: left["initial"][name] for name in ("weights", "identity")}
         return {**left, "data": data, "initial": initial}
 
-    def begun_from(self, initial: str | None) -> list[str]:
-        """Hashes of the images that the initial weights were trained on, which the record keeps.
+    def trained_before(self, initial: str | None) -> list[str]:
+        """Hashes of the images that earlier sessions of this training were trained on, and its initial weights.
 
-        A training that goes on has them from its record: the file of those weights may be another one by now.
+        A training that goes on has both from its record: the file of those weights may be another one by now.
         """
-        if initial is None:
-            return []
-        known = _read(self.folder).get("initial") or described(initial)
-        self.fields["initial"] = known
-        return list(known["trained_on"])
+        before = _read(self.folder)
+        trained = list(before.get("data", {}).get("train", []))
+        if initial is not None:
+            self.fields["initial"] = before.get("initial") or described(initial)
+            trained += self.fields["initial"]["trained_on"]
+        return trained
 
     def on_fit_start(self, trainer: Trainer, module: LightningModule) -> None:
+        data = trainer.datamodule  # type: ignore[attr-defined]
         self.fields["device"] = _device(module.device)
-        self.fields["data"] = image_hashes(trainer.datamodule)  # type: ignore[attr-defined]
+        self.fields["data"] = image_hashes(data)
+        self.fields["skipped"] = [[str(path), reason] for path, reason in getattr(data, "skipped", [])]
         before = _read(self.folder) if trainer.ckpt_path else {}
         if before:
             self._seconds_before = float(before.get("seconds", 0))
-            again = {"at": _now(), "step": before.get("steps"), "command": self.fields["command"]}
-            kept: dict[str, Any] = {name: before[name] for name in ("started", "command") if name in before}
-            self.fields.update(kept, resumed=[*before.get("resumed", []), again])
+            own = {name: self.fields[name] for name in ("command", "versions", "device")}
+            again = {"at": _now(), "step": before.get("steps"), **own}
+            kept: dict[str, Any] = {name: before[name] for name in ("started", *own) if name in before}
+            both = union(before.get("data", {}), self.fields["data"])
+            self.fields.update(kept, resumed=[*before.get("resumed", []), again], data=both)
         self._begun = time.monotonic()
         self._write(trainer)
 
@@ -87,7 +97,8 @@ class Record(Callback):
         self._write(trainer)
 
     def on_exception(self, trainer: Trainer, module: LightningModule, exception: BaseException) -> None:
-        if not isinstance(exception, OSError):
+        """Where the disk is full, what ended the training counts, and not that this cannot be written either."""
+        with contextlib.suppress(OSError):
             self._write(trainer)
 
     def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
@@ -134,6 +145,12 @@ def image_hashes(data: LightningDataModule | None) -> dict[str, list[str]]:
         return {}
     has = getattr(data, "has", lambda part: True)
     return {part: list(data.hashes(part)) for part in PARTS if has(part)}
+
+
+def union(before: Mapping[str, list[str]], now: Mapping[str, list[str]]) -> dict[str, list[str]]:
+    """Lists of hashes part by part: those of before, then what is new, each once."""
+    parts = dict.fromkeys([*before, *now])
+    return {part: list(dict.fromkeys([*before.get(part, []), *now.get(part, [])])) for part in parts}
 
 
 def _device(device: torch.device) -> str:

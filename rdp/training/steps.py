@@ -56,7 +56,8 @@ class Steps(Callback):
 class LastCheckpoint(Checkpoint):
     """`checkpoints/last.ckpt` after every epoch, and after the step at which Ctrl-C or a polite kill comes.
 
-    A second Ctrl-C does not wait for the step. Raises `TrainingInterrupted`.
+    A second Ctrl-C does not wait for the step. On several devices, a signal to the process of one ends all after the
+    same step. Raises `TrainingInterrupted`.
     """
 
     def __init__(self, folder: TrainingFolder) -> None:
@@ -90,14 +91,17 @@ class LastCheckpoint(Checkpoint):
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         ends = trainer.should_stop or batch_idx + 1 >= trainer.num_training_batches
-        if self._wanted and not ends:
+        if not ends and self._wanted_anywhere(trainer):
             self._save(trainer)
             raise self._interrupted(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         self._save(trainer)
-        if self._wanted:
+        if self._wanted_anywhere(trainer):
             raise self._interrupted(trainer)
+
+    def _wanted_anywhere(self, trainer: Trainer) -> bool:
+        return bool(trainer.strategy.reduce_boolean_decision(self._wanted, all=False))
 
     def _save(self, trainer: Trainer) -> None:
         trainer.save_checkpoint(self.folder.checkpoint)

@@ -13,14 +13,20 @@ from typing import Any
 
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities import rank_zero_only
 
-from rdp.errors import RdpError
+from rdp.errors import DependencyError, RdpError
 from rdp.execution.progress import Progress
 from rdp.training.arguments import explain, own_error
 from rdp.training.folder import TrainingFolder
 from rdp.training.steps import TrainingInterrupted
 
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS, errno.EPERM, errno.EIO}
+
+
+def is_first_process() -> bool:
+    """Whether this process is the one that writes and tells, of a training on several devices."""
+    return int(getattr(rank_zero_only, "rank", 0) or 0) == 0
 
 
 @contextlib.contextmanager
@@ -81,3 +87,13 @@ def interruptible(folder: TrainingFolder) -> Iterator[None]:
         with contextlib.suppress(ValueError):  # Only the main thread has handlers.
             for number, handler in handlers.items():
                 signal.signal(number, handler)
+
+
+def tensorboard(folder: TrainingFolder) -> Any:
+    """A logger for TensorBoard. Raises `DependencyError` where that is not installed."""
+    from lightning.pytorch.loggers import TensorBoardLogger
+
+    try:
+        return TensorBoardLogger(folder.root, name="logs", version="", default_hp_metric=False)
+    except ModuleNotFoundError as error:
+        raise DependencyError("--tensorboard needs TensorBoard: pip install 'rdp-toolkit[tensorboard]'") from error

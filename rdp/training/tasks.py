@@ -14,8 +14,8 @@ from lightning import LightningModule
 from lightning.pytorch.cli import OptimizerCallable
 from torch import Tensor
 
+from rdp.errors import SpecError
 from rdp.models.base import CompressionModel, ModelOutput
-from rdp.models.shrinkage import ShrinkageOutput
 from rdp.training.initial import load_initial
 from rdp.training.losses import Distortion, MeanSquaredError, Measured, target_rate_penalty
 from rdp.training.optimizers import Muon
@@ -66,15 +66,26 @@ class CompressionTask(LightningModule):
             load_initial(initial, self.network)
 
     @abstractmethod
+    def cost(self, bpp: Tensor, x_hat: Tensor, x: Tensor) -> Objective:
+        """Of the rates of N images, (N,) bit/pixel, their reconstructions and the images, (N, 3, H, W) in [0, 1].
+
+        In training `x_hat` is what the network gives, not clamped, in validation an 8-bit image.
+        """
+
+    def validation_cost(self, bpp: Tensor, x_hat: Tensor, x: Tensor) -> Objective:
+        """What `val/loss` is the mean of: `cost`, unless a subclass needs another that is the same for every image."""
+        return self.cost(bpp, x_hat, x)
+
     def objective(self, output: ModelOutput, x: Tensor) -> Objective:
-        """Of a batch x, (N, 3, H, W) in [0, 1]."""
+        """The cost of a training batch x, (N, 3, H, W) in [0, 1]."""
+        return self.cost(output.bpp(), output.x_hat, x)
 
     def training_step(self, batch: Tensor, index: int) -> Tensor:
         x = images_of(batch)
         output = self.run(x)
         objective = self.objective(output, x)
         self.log_dict({f"train/{name}": value for name, value in objective.parts.items()}, prog_bar=True)
-        return objective.loss + self.beside(output)
+        return objective.loss + self.network.side_loss(output)
 
     def run(self, x: Tensor) -> ModelOutput:
         """The network on a training batch, as `objective` takes it."""
@@ -85,14 +96,6 @@ class CompressionTask(LightningModule):
             self._compiled = torch.compile(self.network.forward)
         return self._compiled(x)
 
-    def beside(self, output: ModelOutput) -> Tensor:
-        """What is trained beside the objective and does not touch the transforms: quantiles, and a second law."""
-        loss = self.network.auxiliary_loss()
-        if isinstance(output, ShrinkageOutput) and getattr(self.network, "trained_law", None) is not None:
-            pixels = math.prod(output.x_hat.shape[-2:])
-            loss = loss + self.network.trained_law_bits(output).mean() / pixels  # type: ignore[operator]
-        return loss
-
     def validation_step(self, batch: Tensor, index: int) -> None:
         self._measure(batch, "val")
 
@@ -100,26 +103,24 @@ class CompressionTask(LightningModule):
         self._measure(batch, "test")
 
     def _measure(self, batch: Tensor, stage: str) -> None:
-        """Log rate, distortion and objective of whole images, rounded latents and 8-bit reconstructions."""
+        """Log rate, distortion and cost of whole images, rounded latents and 8-bit reconstructions.
+
+        All of the images' own pixels, without the margin that the network needs, and in float32 whatever the
+        precision of the training: so files are made. Of several devices, the mean over all images.
+        """
         height, width = batch.shape[-2:]
         x = images_of(batch)
         stride = self.network.stride
-        padded = F.pad(x, (0, -width % stride, 0, -height % stride), mode="replicate")
-        output = self.network(padded)
-        x_hat = output.x_hat[..., :height, :width].float().clamp(0, 1).mul(255).round().div(255)
+        with torch.autocast(x.device.type, enabled=False):
+            output = self.network(F.pad(x, (0, -width % stride, 0, -height % stride), mode="replicate"))
+            x_hat = output.x_hat[..., :height, :width].clamp(0, 1).mul(255).round().div(255)
+            bpp = output.bits() / (height * width)
+            cost = self.validation_cost(bpp, x_hat, x)
         mse = (x_hat - x).square().mean() * 255**2
-        parts = {
-            "bpp": output.bits().sum() / (len(batch) * height * width),
-            "mse": mse,
-            "psnr": 10 * torch.log10(255**2 / mse.clamp_min(1e-10)),
-            "loss": self.objective(output, padded).loss,
-            **self.further(x_hat, x),
-        }
-        self.log_dict({f"{stage}/{name}": value for name, value in parts.items()}, batch_size=len(batch))
-
-    def further(self, x_hat: Tensor, x: Tensor) -> Mapping[str, Tensor]:
-        """What a subclass also wants logged of 8-bit reconstructions of whole images, both (N, 3, H, W) in [0, 1]."""
-        return {}
+        psnr = 10 * torch.log10(255**2 / mse.clamp_min(1e-10))
+        parts = {"bpp": bpp.mean(), "mse": mse, "psnr": psnr, **cost.parts, "loss": cost.loss}
+        named = {f"{stage}/{name}": value for name, value in parts.items()}
+        self.log_dict(named, batch_size=len(batch), sync_dist=True)
 
     def configure_optimizers(self) -> Any:
         quantiles = {name for name, _ in self.network.named_parameters() if name.endswith(QUANTILES)}
@@ -132,8 +133,14 @@ class CompressionTask(LightningModule):
         return self.scheduled(optimizer)
 
     def scheduled(self, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-        """An optimiser with the schedule over the steps of this training, as Lightning takes them."""
-        steps = int(self.trainer.estimated_stepping_batches)
+        """An optimiser with the schedule over the steps of this training, as Lightning takes them.
+
+        Raises `SpecError` for a training without an end.
+        """
+        total = self.trainer.estimated_stepping_batches
+        if not math.isfinite(total):
+            raise SpecError("a schedule of learning rates needs an end: give the trainer max_steps (or max_epochs)")
+        steps = int(total)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.schedule.factor(step, steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
@@ -141,9 +148,16 @@ class CompressionTask(LightningModule):
         self.clip_network()
 
     def clip_network(self) -> Tensor:
-        """Shorten the gradient of the network, but of its quantiles, to `clip`; returns how long it was."""
-        chosen = [value for name, value in self.network.named_parameters() if not name.endswith(QUANTILES)]
-        return torch.nn.utils.clip_grad_norm_(chosen, self.clip)
+        """Shorten the gradient of the network, but of its quantiles, to `clip`; returns how long it was.
+
+        Parameters that only the side loss trains are shortened apart, so that their gradient takes nothing from the
+        objective's; the longer of both is returned, or NaN if one is.
+        """
+        named = [(name, value) for name, value in self.network.named_parameters() if not name.endswith(QUANTILES)]
+        side = [value for name, value in named if name.startswith(self.network.side_parameters)]
+        chosen = [value for name, value in named if not name.startswith(self.network.side_parameters)]
+        length = torch.nn.utils.clip_grad_norm_(chosen, self.clip)
+        return torch.maximum(length, torch.nn.utils.clip_grad_norm_(side, self.clip)) if side else length
 
 
 class RateDistortion(CompressionTask):
@@ -164,11 +178,11 @@ class RateDistortion(CompressionTask):
         self.lmbda = lmbda
         self.distortion = distortion
 
-    def objective(self, output: ModelOutput, x: Tensor) -> Objective:
+    def cost(self, bpp: Tensor, x_hat: Tensor, x: Tensor) -> Objective:
         """R + lmbda D."""
-        bpp, distortion = output.bpp().mean(), self.distortion.measured(output.x_hat, x)
-        loss = bpp + self.lmbda * distortion.total.mean()
-        return Objective(loss, {"loss": loss, "bpp": bpp, **means_of(distortion)})
+        rate, distortion = bpp.mean(), self.distortion.measured(x_hat, x)
+        loss = rate + self.lmbda * distortion.total.mean()
+        return Objective(loss, {"loss": loss, "bpp": rate, **means_of(distortion)})
 
 
 class TargetRate(CompressionTask):
@@ -195,9 +209,9 @@ class TargetRate(CompressionTask):
         self.beta = beta
         self.distortion = distortion
 
-    def objective(self, output: ModelOutput, x: Tensor) -> Objective:
+    def cost(self, bpp: Tensor, x_hat: Tensor, x: Tensor) -> Objective:
         """D + beta f(R, R_t)."""
-        bpp, distortion = output.bpp(), self.distortion.measured(output.x_hat, x)
+        distortion = self.distortion.measured(x_hat, x)
         penalty = target_rate_penalty(bpp, self.bpp).mean()
         loss = distortion.total.mean() + self.beta * penalty
         return Objective(loss, {"loss": loss, "bpp": bpp.mean(), **means_of(distortion), "penalty": penalty})

@@ -1,7 +1,7 @@
 """What the studies of the shipped weights share: which networks there are, their rows, curves, intervals.
 
 Averages are means over the images of a point's rows; a curve is those averages at several points. Interpolation is
-PCHIP over the logarithm of the rate, as for Bjontegaard deltas, and nothing is extrapolated.
+PCHIP over the logarithm of the rate, Bjontegaard rates are those of `rdp.analysis`, and nothing is extrapolated.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from scipy import stats
 from scipy.interpolate import PchipInterpolator
 
 import rdp
+from rdp.analysis import BjontegaardError, bd_rate
 from rdp.cli.progress import Terminal
 from rdp.codecs import Codec, Resources, create_codec, parse_point, parse_points
 from rdp.errors import SpecError, TableError, WeightsError
@@ -31,8 +32,6 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 STEPS = ("1/2", "2/3", "1", "3/2", "2")
 """Quantisation steps of every learned codec."""
-FEWEST_POINTS = 4
-"""Points of a curve for a Bjontegaard delta, as in `rdp.analysis`."""
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 
@@ -174,18 +173,6 @@ class Curve:
             return math.nan
         return float(PchipInterpolator(np.log(self.rate), self.value)(math.log(rate)))
 
-    def mean_log_rate(self, low: float, high: float) -> float:
-        """The mean of ln(rate) over the values from `low` to `high`, PCHIP over the value.
-
-        NaN if the curve does not cover them, has fewer than four points, or one value twice.
-        """
-        order = np.argsort(self.value, kind="stable")
-        values, rates = self.value[order], np.log(self.rate[order])
-        covered = len(values) >= FEWEST_POINTS and values[0] <= low < high <= values[-1]
-        if not covered or (np.diff(values) <= 0).any():
-            return math.nan
-        return float(PchipInterpolator(values, rates).integrate(low, high)) / (high - low)
-
 
 @dataclass(frozen=True)
 class RateDifference:
@@ -201,14 +188,13 @@ class RateDifference:
 def rate_difference(anchor: Curve, test: Curve, low: float = -math.inf, high: float = math.inf) -> RateDifference:
     """Negative where `test` saves rate; the interval is of the metric. NaN where there is no such number.
 
-    It is `rdp.analysis.bd_rate` with its interval cut to what is asked for: curves still go through all their points.
+    It is `rdp.analysis.bd_rate`, of which a table wants an empty cell where it refuses.
     """
-    low = max(low, float(anchor.value.min()), float(test.value.min()))
-    high = min(high, float(anchor.value.max()), float(test.value.max()))
-    if not high > low:
+    try:
+        found = bd_rate(anchor.rate, anchor.value, test.rate, test.value, interval=(low, high))
+    except BjontegaardError:
         return RateDifference(math.nan, math.nan, math.nan, len(anchor.rate), len(test.rate))
-    gap = test.mean_log_rate(low, high) - anchor.mean_log_rate(low, high)
-    return RateDifference(100 * math.expm1(gap), low, high, len(anchor.rate), len(test.rate))
+    return RateDifference(found.value, *found.interval, found.anchor_points, found.test_points)
 
 
 def curve_of(means: pd.DataFrame, column: str = "psnr") -> Curve:

@@ -29,6 +29,7 @@ from common import (
     options_of,
     parser_of,
     present_models,
+    rate_difference,
     welch,
 )
 from output import new_figure, save_figure, write_table
@@ -52,9 +53,16 @@ def common_interval(curves: Sequence[Curve]) -> tuple[float, float]:
 
 
 def log_rates(curves: Mapping[str, Sequence[Curve]]) -> dict[str, list[float]]:
-    """The mean logarithm of the rate of each network, over what all of them cover."""
+    """The mean logarithm of the rate of each network, over what all of them cover, less that of the first reference.
+
+    NaN where there is no such number.
+    """
     low, high = common_interval([curve for listed in curves.values() for curve in listed])
-    return {name: [curve.mean_log_rate(low, high) for curve in listed] for name, listed in curves.items()}
+    first = curves[REFERENCE][0]
+    return {
+        name: [math.log1p(rate_difference(first, curve, low, high).percent / 100) for curve in listed]
+        for name, listed in curves.items()
+    }
 
 
 def bd_table(curves: Mapping[str, Sequence[Curve]]) -> pd.DataFrame:

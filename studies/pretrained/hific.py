@@ -3,13 +3,19 @@
     .venv/bin/python studies/pretrained/hific.py [--images ../shared/data/kodak] [--run FOLDER] [--out FOLDER]
 
 LPIPS of the hyperprior at the mean rate of a HiFiC network is read from the curve of averages of its networks at step
-1, PCHIP over the logarithm of the rate; outside of it there is no number. The twin of a network was trained in the
-same way with beta = 0, without the adversarial term. The sliced Wasserstein distance to the originals was no one's
-teacher (`rdp.metrics.wasserstein`: patches of 7x7 at the same places in all sets, 128 a level and image, normalised
-by the originals' statistics; the mean over the levels). Intervals are percentile intervals over images drawn again,
-the same draws for both models (paired); the hyperprior's curve is drawn again with them. No rate is corrected: the
-table says by how much the twin's differs, and there is no verdict beyond 5 %. Writes hific_lpips, hific_twins (CSV,
-Markdown), and hific_crops_RATE.png: the middle of three images.
+1, PCHIP over the logarithm of the rate; outside of it there is no number. LPIPS with the squeeze features, which the
+tables have unless `--lpips` names another, is **the training's own teacher**: it is in the loss of every HiFiC network
+here, twins too, and in none of the hyperprior's. So hific_lpips says how well that term was learned, and is no
+independent judgement of what is seen; the column `in_the_loss` says so in both tables.
+
+The twin of a network was trained in the same way with beta = 0, without the adversarial term. The sliced Wasserstein
+distance to the originals was no one's teacher (`rdp.metrics.wasserstein`: patches of 7x7 at the same places in all
+sets, 128 a level and image, normalised by the originals' statistics; the mean over the levels). Intervals are
+percentile intervals over images drawn again, the same draws for both models (paired); the hyperprior's curve is drawn
+again with them. No rate is corrected: the table says by how much the twin's differs. There is no verdict beyond 5 %,
+and within that the adversarial network is "better" only at a rate of at most the twin's, "worse" only at one of at
+least the twin's; what more or less rate could explain is undecided. Writes hific_lpips, hific_twins (CSV, Markdown),
+and hific_crops_RATE.png: the middle of three images.
 """
 
 from __future__ import annotations
@@ -54,7 +60,9 @@ DIGITS = {"bpp": 4, "twin_bpp": 4, "swd": 4, "twin_swd": 4, "swd_difference": 4,
 LPIPS_BAR = 30.0
 """Percent that LPIPS must lie below the hyperprior's."""
 EQUAL_PERCENT = 5.0
-"""Rates that differ by no more count as equal."""
+"""Rates that differ by more have no verdict."""
+TEACHER = "lpips_squeeze"
+"""The metric in the loss of the HiFiC networks that ship (train/hific.yaml)."""
 
 
 class Interpolated:
@@ -88,10 +96,16 @@ def lpips_table(
         bpp = float(own["bpp"].mean())
         row = {**model.labels, "bpp": bpp, "psnr": own["psnr"].mean(), "ms_ssim": own["ms_ssim"].mean()}
         row |= {lpips: own[lpips].mean(), f"hyperprior_{lpips}": curves[lpips].at(bpp, every)}
+        row |= {"in_the_loss": in_the_loss(lpips)}
         row |= {"reduction_percent": found.value, **ends("reduction", found)}
         row |= {"psnr_loss_db": curves["psnr"].at(bpp, every) - own["psnr"].mean()}
         rows.append({**row, "reaches_bar": bool(found.value >= LPIPS_BAR)})
     return pd.DataFrame(rows)
+
+
+def in_the_loss(metric: str) -> str:
+    """Whether a metric was the training's own teacher, as the tables say it."""
+    return "yes: the teacher" if metric == TEACHER else "no"
 
 
 def resampling(options: argparse.Namespace) -> dict[str, Any]:
@@ -164,17 +178,22 @@ def twin_row(
     row |= {"swd": distance(sets[0])(every), "twin_swd": distance(sets[1])(every)}
     row |= {"swd_difference": swd.value, **ends("swd", swd)}
     row["verdict"] = verdict(swd, row["twin_rate_percent"])
-    row |= {lpips: mean[lpips][0], f"twin_{lpips}": mean[lpips][1]}
+    row |= {lpips: mean[lpips][0], f"twin_{lpips}": mean[lpips][1], "in_the_loss": in_the_loss(lpips)}
     return row | {"psnr_loss_db": loss.value, **ends("psnr_loss", loss)}
 
 
 def verdict(difference: BootstrapInterval, rate_percent: float) -> str:
-    """Whether the adversarial network's distance is smaller; none where the twin's rate is too far away."""
+    """Whether the adversarial network's distance is smaller; none where the twin's rate is too far away.
+
+    `rate_percent`: by how much the twin's rate is above its own. A smaller distance for more rate decides nothing, nor
+    does a larger one for less.
+    """
     if abs(rate_percent) > EQUAL_PERCENT:
         return "not at equal rate"
-    if not difference.excludes_zero:
+    better = difference.value < 0
+    if not difference.excludes_zero or (rate_percent < 0 if better else rate_percent > 0):
         return "undecided"
-    return "better" if difference.value < 0 else "worse"
+    return "better" if better else "worse"
 
 
 def nearest(frame: pd.DataFrame, models: Sequence[Model], rate: float) -> Model:

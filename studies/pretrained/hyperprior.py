@@ -39,7 +39,7 @@ ANCHORS = {
     "jpeg2000": ["jpeg2000:rate=0.1|0.15|0.2|0.3|0.4|0.6|0.8|1.2|1.6|2.4"],
     "bpg x265 4:4:4": ["bpg:qp=20..47..3,chroma=444,encoder=x265"],
 }
-BARS = {"jpeg 4:2:0, optimised": (-54.0, -45.0), "jpeg2000": (-23.0, math.nan), "bpg x265 4:4:4": (4.0, 0.0)}
+BARS = {"jpeg 4:2:0, optimised": (-54.0, -45.0), "jpeg2000": (-23.0, 0.0), "bpg x265 4:4:4": (4.0, math.nan)}
 """Percent that the hyperprior's rate may differ by at most: of networks trained with a GPU, and on CPUs only."""
 METRICS = ("mse", "psnr", "ms_ssim")
 COLUMNS = ("bpp", "bpp_estimated", "mse", "psnr", "ms_ssim", "ms_ssim_db")

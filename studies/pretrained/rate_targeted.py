@@ -35,7 +35,7 @@ from matplotlib.ticker import MaxNLocator
 from output import new_figure, save_figure, write_table
 from scipy.optimize import brentq
 
-from rdp.analysis.rate_control import nearest_models, rate_summary
+from rdp.analysis.rate_spread import nearest_models, rate_summary
 from rdp.errors import TableError
 from rdp.report.figure_styles import COLOURS, MARKERS
 

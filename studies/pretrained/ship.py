@@ -10,6 +10,7 @@ the old ones by hand, and what all of the folder then takes.
 from __future__ import annotations
 
 import argparse
+import re
 import shutil
 from pathlib import Path
 
@@ -27,11 +28,23 @@ def ship(name: str, sources: list[Path], folder: Path) -> list[str]:
     names = [f"{name}-{number}-{hash_file(source)[:8]}.safetensors" for number, source in enumerate(sources, start=1)]
     for source, target in zip(sources, names, strict=True):
         if not (folder / target).exists():
-            shutil.copyfile(source, folder / target)
-    for old in folder.glob(f"{name}-[0-9]*-????????.safetensors"):
-        if old.name not in names:
+            copy_whole(source, folder / target)
+    # A set's name may begin as another's does: rdp-gdn and rdp-gdn-1.
+    own = re.compile(re.escape(name) + r"-\d+-[0-9a-f]{8}\.safetensors")
+    for old in folder.iterdir():
+        if own.fullmatch(old.name) and old.name not in names:
             old.unlink()
     return names
+
+
+def copy_whole(source: Path, target: Path) -> None:
+    """A copy that is there completely or not at all."""
+    beside = target.with_name(f".{target.name}.part")
+    try:
+        shutil.copyfile(source, beside)
+        beside.replace(target)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def main() -> None:

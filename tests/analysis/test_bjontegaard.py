@@ -96,6 +96,58 @@ def test_nothing_is_extrapolated() -> None:
     assert result.value == pytest.approx(100 * (10 ** difference.mean() - 1), abs=1e-6)
 
 
+def test_only_the_interval_asked_for_counts() -> None:
+    # Half the rate above 36 dB, and the same below 33.1: PCHIP bends between the two only.
+    test = RATE * np.where(PSNR >= 36.0, 0.5, 1.0)
+    below = bd_rate(RATE, PSNR, test, PSNR, interval=(28.0, 30.5))
+    assert below.value == pytest.approx(0, abs=1e-9)
+    assert below.interval == (28.0, 30.5)
+    assert below.overlap == pytest.approx(2.5 / 11.2)
+    assert bd_rate(RATE, PSNR, test, PSNR).value < -10
+
+
+@given(st.integers(0, 10_000), st.floats(0.1, 0.9))
+def test_the_parts_of_an_interval_make_the_whole(seed: int, part: float) -> None:
+    rng = np.random.default_rng(seed)
+    a, b = rising(rng, 6), rising(rng, 5)
+    whole = bd_rate(*a, *b)
+    low, high = whole.interval
+    middle = low + part * (high - low)
+    parts = [bd_rate(*a, *b, interval=ends) for ends in ((-math.inf, middle), (middle, math.inf))]
+    assert [one.interval for one in parts] == [(low, middle), (middle, high)]
+    share = (middle - low) / (high - low)
+    logs = [math.log1p(one.value / 100) for one in parts]
+    assert share * logs[0] + (1 - share) * logs[1] == pytest.approx(math.log1p(whole.value / 100), abs=1e-9)
+    assert sum(one.overlap for one in parts) == pytest.approx(whole.overlap)
+
+
+def test_an_interval_is_cut_to_what_both_curves_cover() -> None:
+    wide = bd_rate(RATE, PSNR, 0.9 * RATE, PSNR + 1, interval=(20.0, 33.0))
+    assert wide.interval == (29.0, 33.0)
+    assert bd_rate(RATE, PSNR, 0.9 * RATE, PSNR + 1, interval=(0.0, 99.0)) == bd_rate(RATE, PSNR, 0.9 * RATE, PSNR + 1)
+
+
+def test_an_interval_of_a_metric_where_lower_is_better_is_in_its_own_numbers() -> None:
+    lpips = 0.4 - 0.05 * np.log2(RATE / 0.1)
+    found = bd_rate(RATE, lpips, 0.8 * RATE, lpips, lower_is_better=True, interval=(0.25, 0.9))
+    assert found.interval == pytest.approx((0.25, 0.4))
+    assert found.value == pytest.approx(-20)
+
+
+@pytest.mark.parametrize(
+    ("interval", "said"),
+    [
+        ((40.0, 50.0), "from 28 to 39.2, and nothing of that lies in the interval from 40 to 50"),
+        ((39.2, 50.0), "nothing is extrapolated"),
+        ((33.0, 30.0), "lower end first"),
+        ((math.nan, 30.0), "lower end first"),
+    ],
+)
+def test_an_interval_that_holds_nothing_is_refused(interval: tuple[float, float], said: str) -> None:
+    with pytest.raises(BjontegaardError, match=said):
+        bd_rate(RATE, PSNR, 0.9 * RATE, PSNR, interval=interval)
+
+
 def test_points_that_are_not_monotone_are_listed_and_kept() -> None:
     metric = np.array([28.0, 31.0, 30.5, 36.0, 35.0])
     result = bd_rate(RATE, metric, RATE, PSNR, names=("gan", "hyper"))

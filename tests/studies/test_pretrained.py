@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import math
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -36,7 +38,7 @@ def frame_of(points: dict[str, dict[str, list[float]]]) -> pd.DataFrame:
 
 def test_the_study_lists_the_networks_that_ship(common) -> None:
     path = common.HERE / "models.toml"
-    counts = {"hyperprior": 6, "hific": 6, "rate_targeted": 9, "shrinkage": 2, "factorized": 15}
+    counts = {"hyperprior": 5, "hific": 6, "rate_targeted": 9, "shrinkage": 2, "factorized": 15}
     for role, count in counts.items():
         specs = [model.spec for model in common.read_models(path, role)]
         assert len(set(specs)) == len(specs) == count, role
@@ -72,7 +74,6 @@ def test_nothing_is_extrapolated(common) -> None:
     curve = common.Curve.through(RATES, PSNR)
     assert math.isnan(curve.at(0.09))
     assert math.isnan(curve.at(1.7))
-    assert math.isnan(curve.mean_log_rate(25, 30))
 
 
 def test_a_rate_difference_over_everything_is_the_bjontegaard_rate(common, rng) -> None:
@@ -148,6 +149,19 @@ def test_activations_differ_by_their_bjontegaard_rate_where_seeds_agree(script, 
     assert table.low[1] < 20 < table.high[1]
 
 
+def test_the_bjontegaard_rate_of_seeds_is_the_mean_of_those_of_their_pairs(script, common, rng) -> None:
+    curves = {
+        name: [common.Curve.through(RATES * rng.uniform(0.8, 1.2), PSNR + rng.normal(0, 0.2, 5)) for _ in range(2)]
+        for name in ("gdn", "relu")
+    }
+    table = script("factorized").bd_table(curves)
+    low, high = table.from_db[0], table.to_db[0]
+    pairs = [common.rate_difference(a, b, low, high) for a in curves["gdn"] for b in curves["relu"]]
+    assert {(pair.low, pair.high) for pair in pairs} == {(low, high)}
+    mean = sum(math.log1p(pair.percent / 100) for pair in pairs) / 4
+    assert table.bd_rate_percent[1] == pytest.approx(100 * math.expm1(mean), rel=1e-9)
+
+
 def test_a_difference_inside_the_spread_of_seeds_is_undecided(script, seeds) -> None:
     table = script("factorized").bd_table({"gdn": seeds(1.0, 0.1), "relu": seeds(1.05, 0.1)})
     assert table.verdict[1] == "undecided"
@@ -189,8 +203,40 @@ def test_networks_of_different_rates_have_no_verdict(script) -> None:
     hific = script("hific")
     sure = bootstrap_images(lambda _: -1.0, 3, resamples=5)
     unsure = bootstrap_images(lambda drawn: float(drawn[0]) - 0.5, 3, resamples=50)
-    assert [hific.verdict(sure, percent) for percent in (0, -5.1)] == ["better", "not at equal rate"]
+    assert [hific.verdict(sure, percent) for percent in (0, -5.1, 5.1)] == ["better", *["not at equal rate"] * 2]
     assert hific.verdict(unsure, 0) == "undecided"
+
+
+def test_what_the_rate_could_explain_is_undecided(script) -> None:
+    from rdp.analysis.bootstrap import bootstrap_images
+
+    hific = script("hific")
+    smaller, larger = (bootstrap_images(lambda _, value=value: value, 3, resamples=5) for value in (-1.0, 1.0))
+    twins = (-4.9, 0.0, 4.9)  # by how much the twin's rate is above the adversarial network's
+    assert [hific.verdict(smaller, percent) for percent in twins] == ["undecided", "better", "better"]
+    assert [hific.verdict(larger, percent) for percent in twins] == ["worse", "worse", "undecided"]
+
+
+def test_the_tables_say_which_lpips_was_the_teacher(script) -> None:
+    hific = script("hific")
+    config = (script("common").HERE / "train" / "hific.yaml").read_text(encoding="utf-8")
+    assert "backbone: squeeze" in config
+    assert [hific.in_the_loss(name) for name in ("lpips_squeeze", "lpips_alex")] == ["yes: the teacher", "no"]
+    frame = frame_of({
+        "a": {"bpp": [0.1, 0.2], "lpips_squeeze": [0.5, 0.4], "psnr": [30.0, 31.0], "ms_ssim": [0.9, 0.9]},
+        "b": {"bpp": [0.4, 0.5], "lpips_squeeze": [0.3, 0.2], "psnr": [33.0, 34.0], "ms_ssim": [0.9, 0.9]},
+    })  # fmt: skip
+    options = argparse.Namespace(resamples=5, seed=0)
+
+    class Point:
+        labels: Mapping[str, str] = {"rate": "lo"}
+
+        def at(self) -> str:
+            return "a"
+
+    table = hific.lpips_table(frame, [Point()], ["a", "b"], "lpips_squeeze", options)
+    assert list(table.in_the_loss) == ["yes: the teacher"]
+    assert table.reduction_percent[0] == pytest.approx(0)
 
 
 # ---- rate-targeted

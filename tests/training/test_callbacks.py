@@ -196,6 +196,24 @@ def test_a_monitor_that_no_validation_logs_is_refused_with_those_there_are(tmp_p
         run(task(), 3, best(tmp_path, monitor="val/los"))
 
 
+def test_weights_of_a_training_without_validation_are_rewritten_when_it_goes_on(tmp_path: Path) -> None:
+    save = At("on_train_epoch_end", lambda trainer, _: trainer.save_checkpoint(tmp_path / "last.ckpt"))
+    run(task(), 3, best(tmp_path), save, validate=False)
+    first = dict(load_model(tmp_path / "weights.safetensors").named_parameters())
+    module = task()
+    run(module, 5, best(tmp_path), ckpt=tmp_path / "last.ckpt", validate=False)
+    found = dict(load_model(tmp_path / "weights.safetensors").named_parameters())
+    assert same(found, parameters(module)) and not same(found, first)
+    said = json.loads(read_header(tmp_path / "weights.safetensors").notes["training"])
+    assert said["validation"]["step"] == 5 and "no validation images" in said["chosen"]
+
+
+def test_the_last_weights_whose_validation_had_numbers_are_kept(tmp_path: Path) -> None:
+    told = Losses(3.0, float("nan"))
+    run(task(), 6, told, best(tmp_path, monitor="val/told", choose="last"))
+    assert same(dict(load_model(tmp_path / "weights.safetensors").named_parameters()), told.weights[0])
+
+
 def test_a_curve_has_every_validation_and_goes_on_from_the_step_of_a_checkpoint(tmp_path: Path) -> None:
     folder = TrainingFolder(tmp_path)
     numbers: list[dict[str, float]] = []

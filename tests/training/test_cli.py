@@ -149,6 +149,30 @@ def test_without_validation_images_the_last_weights_are_kept(copy: Path, data: l
     assert all(torch.equal(value, state[f"network.{name}"]) for name, value in network.items())
 
 
+def test_a_training_that_goes_on_with_other_images_knows_those_of_all_its_sessions(
+    copy: Path, tmp_path: Path, picture: Any
+) -> None:
+    (tmp_path / "more").mkdir()
+    write_png(tmp_path / "more" / "a.png", picture(64, 64))
+    write_png(tmp_path / "more" / "small.png", picture(20, 64))
+    before = json.loads((copy / "record.json").read_text())
+    before["versions"]["torch"] = "of then"
+    (copy / "record.json").write_text(json.dumps(before))
+    more = ["--data.train", str(tmp_path / "more"), "--trainer.max_steps", str(STEPS + 1)]
+    run_training(["fit", "--out", str(copy), "--resume", *more])
+    record = json.loads((copy / "record.json").read_text())
+    assert record["data"]["train"][:2] == before["data"]["train"] and len(record["data"]["train"]) == 3
+    assert record["data"]["validation"] == before["data"]["validation"]
+    assert record["versions"]["torch"] == "of then" and record["command"] == before["command"]
+    assert record["resumed"][-1]["versions"]["torch"] == torch.__version__
+    assert [Path(path).name for path, _ in record["skipped"]] == ["small.png"]
+    (copy / "weights.safetensors").unlink()
+    run_training(
+        ["fit", "--out", str(copy), "--resume", *more, "--best.choose", "last", "--trainer.max_steps", str(STEPS + 2)]
+    )
+    assert trained_on(read_header(copy / "weights.safetensors")) == {digest[:16] for digest in record["data"]["train"]}
+
+
 def test_a_full_disk_leaves_the_last_good_checkpoint(copy: Path) -> None:
     before = (copy / "checkpoints" / "last.ckpt").read_bytes()
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -189,6 +213,7 @@ def test_weights_know_what_their_initial_weights_were_trained_on(
         fit(out, data, "--trainer.max_steps", "2", "--model.initial", str(initial), callbacks=[Signal(0)])
     initial.unlink()
     run_training(["fit", "--out", str(out), "--resume"])
+    assert run_training(["validate", "--weights", str(out / "weights.safetensors")]).images == 1
     header = read_header(out / "weights.safetensors")
     assert trained_on(header) == trained_on(read_header(folder / "whole" / "weights.safetensors")) | {"ab" * 8}
     record = json.loads((out / "record.json").read_text())
@@ -230,6 +255,7 @@ def test_initial_weights_of_another_network_are_refused(
         (["--model", "RateDistorton"], "no class RateDistorton. Did you mean 'RateDistortion'"),
         (["--model.network", "nowhere.Net"], r"--model\.network: No module named 'nowhere'"),
         (["--trainer.max_stepss", "3"], r"unknown option --trainer\.max_stepss\. Did you mean '--trainer\.max_steps'"),
+        (["--trainer.max_steps", "-1"], r"--trainer\.max_steps is -1: give a number of steps"),
         (["--trainer.max_steps", "many"], r"--trainer\.max_steps is a whole number, not 'many'"),
         (["--config", "hyperprio.yaml"], "no configuration hyperprio.yaml. Did you mean 'hyperprior.yaml'"),
         (["--ema.decay", "2"], r"--ema\.decay is 2\.0: .* at least 0 and below 1"),

@@ -83,6 +83,15 @@ def test_a_new_training_removes_what_one_before_it_wrote_and_nothing_else(tmp_pa
     assert {path.name for path in tmp_path.iterdir()} == {"notes.txt", "checkpoints"}
 
 
+def test_a_table_that_cannot_be_written_hides_no_error_before(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    table = MetricsTable(tmp_path / "file")
+    table.log_metrics({"loss": 1.0}, 0)
+    table.finalize("failed")
+    with pytest.raises(OSError, match="file"):
+        table.finalize("success")
+
+
 def test_a_table_of_metrics_goes_on_in_its_file(tmp_path: Path) -> None:
     first = MetricsTable(tmp_path)
     for step in range(4):

@@ -17,6 +17,7 @@ from rdp.errors import SpecError
 from rdp.metrics import create_metrics
 from rdp.training import LPIPS, MeanSquaredError, MultiScaleSSIM, RateControl, WeightedSum
 from rdp.training.adversarial_losses import accuracy, discriminator_loss, generator_loss
+from rdp.training.losses import target_rate_penalty
 from rdp.training.perceptual import unit_length
 
 
@@ -49,6 +50,25 @@ def test_an_error_of_30_db_is_65() -> None:
     x = torch.rand(1, 3, 8, 8)
     value = MeanSquaredError()(x + 10 ** (-30 / 20), x)
     assert value.item() == pytest.approx(65.025, rel=1e-4)
+
+
+def test_144_of_images_from_minus_1_to_1_is_0_00886_of_numbers_from_0_to_255(rng, picture) -> None:
+    x = picture(32, 40)
+    x_hat = _noisy(rng, x, 10)
+    pair = [2 * image.astype(np.float64) / 255 - 1 for image in (x_hat, x)]
+    thesis = 144 * np.mean((pair[0] - pair[1]) ** 2)
+    assert 0.00886 * MeanSquaredError()(_eight_bit(x_hat), _eight_bit(x)).item() == pytest.approx(thesis, rel=1e-3)
+
+
+@pytest.mark.parametrize("target", [0.12, 0.5])
+def test_one_image_does_not_pay_for_the_rate_of_another(target: float) -> None:
+    bpp = torch.tensor([0.5 * target, 1.5 * target], requires_grad=True)
+    penalty = target_rate_penalty(bpp, target)
+    assert penalty.tolist() == pytest.approx([0.25, 0.25])
+    assert target_rate_penalty(bpp.mean(), target).item() == pytest.approx(0, abs=1e-12)
+    penalty.mean().backward()
+    assert bpp.grad is not None
+    assert bpp.grad.tolist() == pytest.approx([-0.5 / target, 0.5 / target])
 
 
 @pytest.mark.parametrize(("height", "width"), [(192, 208), (161, 177)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,13 +14,15 @@ from typer.testing import CliRunner
 
 from rdp.cli.rate_target import rate_target_command
 from rdp.codecs import create_codec, parse_point
-from rdp.errors import EXIT_INPUT, RdpError, SpecError
+from rdp.errors import EXIT_INPUT, EXIT_INTERRUPTED, RdpError, SpecError
 from rdp.execution.progress import Silent
 from rdp.images import read_image, write_png
 from rdp.models.base import CompressionModel
 from rdp.training.rate_target import RateTargetOptions, fresh_network, train_to_rate
 from rdp.training.rate_target_rule import RateTargetError
 from rdp.training.rate_target_state import read_state
+from rdp.training.rate_target_words import own_options
+from rdp.training.steps import TrainingInterrupted
 
 
 @pytest.fixture
@@ -84,6 +87,92 @@ def test_a_killed_training_that_goes_on_equals_one_that_was_not(
     resumed = train_to_rate(options, tmp_path / "killed", resume=True)
     assert resumed.rounds == whole.rounds
     assert resumed.weights.read_bytes() == whole.weights.read_bytes()
+
+
+class FullDisk(Silent):
+    """Nothing takes the place of the log once the final training is measured: a folder of that name is in the way."""
+
+    def __init__(self, out: Path) -> None:
+        self.log, self.aside, self.final = out / "rate_target.json", out.with_suffix(".json"), False
+
+    def start(self, stage: str, total: int, unit: str) -> None:
+        if stage == "files" and self.final:
+            self.log.rename(self.aside)
+            self.log.mkdir()
+        self.final = stage == "final training"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("checkpoint_steps", [1, 4])
+def test_a_final_training_that_the_log_could_not_take_is_the_same_when_repeated(
+    options: RateTargetOptions, tmp_path: Path, checkpoint_steps: int
+) -> None:
+    options = replace(options, checkpoint_steps=checkpoint_steps)
+    whole = train_to_rate(options, tmp_path / "whole", network())
+    out = tmp_path / "full"
+    full = FullDisk(out)
+    with pytest.raises(RdpError, match="cannot write in"):
+        train_to_rate(options, out, network(), progress=full)
+    full.log.rmdir()
+    full.aside.rename(full.log)
+    assert [one.stage for one in read_state(out).rounds] == ["round"] * (len(whole.rounds) - 1)
+    assert (out / "final.ckpt").is_file() == (checkpoint_steps == 1)
+    resumed = train_to_rate(options, out, resume=True)
+    assert resumed.rounds == whole.rounds
+    assert resumed.weights.read_bytes() == whole.weights.read_bytes()
+    last = f"{len(whole.rounds):02d}.optimizer.pt"
+    assert [path.name for path in (out / "rounds").glob("*.optimizer.pt")] == [last]
+    assert not (out / "final.ckpt").exists()
+
+
+class CtrlC(Killer):
+    """Ctrl-C at a step of a stage."""
+
+    def advance(self, count: int = 1) -> None:
+        try:
+            super().advance(count)
+        except Killed:
+            raise KeyboardInterrupt from None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["round 1", "files"])
+def test_ctrl_c_says_how_it_goes_on_and_works_as_before_afterwards(
+    options: RateTargetOptions, tmp_path: Path, stage: str
+) -> None:
+    out = tmp_path / "out"
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(TrainingInterrupted, match=r"rate-target --out \S*out --resume`.* goes on") as caught:
+        train_to_rate(options, out, network(), progress=CtrlC(stage, 1))
+    assert caught.value.exit_code == EXIT_INTERRUPTED
+    assert signal.getsignal(signal.SIGINT) is before
+    assert train_to_rate(options, out, resume=True).chosen.stage == "final"
+
+
+class Notes(Killer):
+    """What was said before the first training began."""
+
+    def __init__(self) -> None:
+        super().__init__("", 0)
+        self.notes: list[str] = []
+
+    def note(self, message: str) -> None:
+        self.notes.append(message)
+
+    def start(self, stage: str, total: int, unit: str) -> None:
+        raise Killed
+
+
+def test_images_that_are_left_out_are_told_once_by_the_commands_option(
+    options: RateTargetOptions, tmp_path: Path, picture
+) -> None:
+    write_png(Path(options.train) / "small.png", picture(20, 90))
+    notes = Notes()
+    with pytest.raises(Killed):
+        train_to_rate(options, tmp_path / "out", network(), progress=notes)
+    (said,) = notes.notes
+    assert said.startswith("1 of 4 images of --train are left out")
+    assert "small.png" in said
 
 
 @pytest.mark.slow
@@ -158,6 +247,20 @@ def test_the_command_names_its_own_options_where_the_data_is_wrong(options: Rate
     assert isinstance(done.exception, RdpError)
     assert "--validation" in str(done.exception)
     assert "--data" not in str(done.exception)
+
+
+def test_a_crop_that_the_data_refuses_is_named_by_the_commands_option(
+    options: RateTargetOptions, tmp_path: Path
+) -> None:
+    done = CliRunner().invoke(app(), [*arguments(options, tmp_path / "out"), "--crop", "80"])
+    assert isinstance(done.exception, RdpError)
+    assert str(done.exception).startswith("--crop is 80: it must be a multiple of 64")
+    assert not (tmp_path / "out").exists()
+
+
+def test_words_of_a_configuration_are_those_of_the_command() -> None:
+    said = "smaller --data.batch_size or --data.crop, --model.initial, or set --data.allow_overlap=true"
+    assert own_options(said) == "smaller --batch-size or --crop, --initial"
 
 
 @pytest.mark.parametrize(

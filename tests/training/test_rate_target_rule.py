@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rdp.errors import EXIT_INPUT, SpecError
-from rdp.training.rate_target_rule import RateControl, RateTargetError, Round, Step, next_step
+from rdp.training.rate_target_rule import RateGoal, RateTargetError, Round, Step, next_step
 
 NORMAL = [NormalDist().inv_cdf((k + 0.5) / 24) for k in range(24)]
 
@@ -41,11 +41,11 @@ class Plant:
         return tuple(self.now * math.exp(spread * z) for z in NORMAL)
 
 
-def run(plant: Plant, control: RateControl) -> list[Round]:
+def run(plant: Plant, goal: RateGoal) -> list[Round]:
     done: list[Round] = []
-    while (step := next_step(done, control)) is not None:
+    while (step := next_step(done, goal)) is not None:
         rates = plant.rates(step.target, step.beta)
-        done.append(Round(len(done) + 1, step.stage, step.target, step.beta, rates, control.within(rates)))
+        done.append(Round(len(done) + 1, step.stage, step.target, step.beta, rates, goal.within(rates)))
     return done
 
 
@@ -57,11 +57,11 @@ def run(plant: Plant, control: RateControl) -> list[Round]:
 def test_networks_of_many_kinds_reach_the_target_within_the_rounds(
     gain: float, pull: float, spread: float, power: float, speed: float, now: float, beta: float
 ) -> None:
-    control = RateControl(0.25, beta=beta, rounds=16)
-    done = run(Plant(gain, pull, spread, power, speed=speed, now=now), control)
+    goal = RateGoal(0.25, beta=beta, rounds=16)
+    done = run(Plant(gain, pull, spread, power, speed=speed, now=now), goal)
     before = [one for one in done if one.stage == "round"]
-    assert before[-1].within >= control.share
-    assert all(one.within < control.share for one in before[:-1])
+    assert before[-1].within >= goal.share
+    assert all(one.within < goal.share for one in before[:-1])
     assert done[len(before)].stage == "final"
 
 
@@ -70,73 +70,73 @@ def test_networks_of_many_kinds_reach_the_target_within_the_rounds(
     st.sampled_from([0.1, 0.15, 0.5]),
 )  # fmt: skip
 def test_every_step_stays_within_its_bounds(rates: list[float], target: float, beta: float, tolerance: float) -> None:
-    control = RateControl(0.25, tolerance=tolerance)
-    last = Round(1, "round", target, beta, tuple(rates), control.within(rates))
+    goal = RateGoal(0.25, tolerance=tolerance)
+    last = Round(1, "round", target, beta, tuple(rates), goal.within(rates))
     try:
-        step = next_step([last], control)
+        step = next_step([last], goal)
     except RateTargetError as error:
         assert error.bound in ("target", "follow", "beta")
         return
     assert step is not None
     if step.stage == "final":
-        assert last.within >= control.share
+        assert last.within >= goal.share
         assert (step.target, step.beta) == (target, beta)
         return
-    assert control.lowest_target <= step.target <= control.highest_target
-    assert control.beta_bounds[0] <= step.beta <= control.beta_bounds[1]
-    assert 1 / control.largest_shift <= step.target / target * (1 + 1e-3) <= control.largest_shift * (1 + 2e-3)
-    assert step.beta <= beta * control.largest_growth * 1.01
-    if last.mean_bpp > control.bpp:
+    assert goal.lowest_target <= step.target <= goal.highest_target
+    assert goal.beta_bounds[0] <= step.beta <= goal.beta_bounds[1]
+    assert 1 / goal.largest_shift <= step.target / target * (1 + 1e-3) <= goal.largest_shift * (1 + 2e-3)
+    assert step.beta <= beta * goal.largest_growth * 1.01
+    if last.mean_bpp > goal.bpp:
         assert step.target <= target * (1 + 1e-3)
     else:
         assert step.target >= target * (1 - 1e-3)
 
 
-def measured(control: RateControl, stage: str, rates: tuple[float, ...], **changes: float) -> Round:
-    one = Round(1, stage, control.bpp, control.beta, rates, control.within(rates))  # type: ignore[arg-type]
+def measured(goal: RateGoal, stage: str, rates: tuple[float, ...], **changes: float) -> Round:
+    one = Round(1, stage, goal.bpp, goal.beta, rates, goal.within(rates))  # type: ignore[arg-type]
     return replace(one, **changes)  # type: ignore[arg-type]
 
 
 def test_the_first_round_aims_at_the_target_itself() -> None:
-    assert next_step([], RateControl(0.5, beta=200)) == Step("round", 0.5, 200)
+    assert next_step([], RateGoal(0.5, beta=200)) == Step("round", 0.5, 200)
 
 
 def test_too_low_a_mean_raises_the_target_of_the_loss() -> None:
     """The example of the paper: 0.2 where 0.25 is wanted."""
-    control = RateControl(0.25)
-    step = next_step([measured(control, "round", (0.19, 0.2, 0.2, 0.21))], control)
+    goal = RateGoal(0.25)
+    step = next_step([measured(goal, "round", (0.19, 0.2, 0.2, 0.21))], goal)
     assert step is not None
     assert 0.27 < step.target <= 0.3125
-    assert step.beta <= control.beta
+    assert step.beta <= goal.beta
 
 
 def test_too_wide_a_spread_raises_beta_and_leaves_a_mean_that_is_right() -> None:
-    control = RateControl(0.25)
-    step = next_step([measured(control, "round", (0.1, 0.15, 0.25, 0.35, 0.4))], control)
+    goal = RateGoal(0.25)
+    step = next_step([measured(goal, "round", (0.1, 0.15, 0.25, 0.35, 0.4))], goal)
     assert step is not None
-    assert step.beta > control.beta
+    assert step.beta > goal.beta
     assert step.target == pytest.approx(0.25, rel=1e-3)
 
 
 def test_a_spread_far_below_what_is_asked_lowers_beta() -> None:
-    control = RateControl(0.25)
-    step = next_step([measured(control, "round", (0.199, 0.2, 0.2, 0.201))], control)
+    goal = RateGoal(0.25)
+    step = next_step([measured(goal, "round", (0.199, 0.2, 0.2, 0.201))], goal)
     assert step is not None
-    assert step.beta < control.beta
+    assert step.beta < goal.beta
 
 
 @pytest.mark.parametrize(
-    ("plant", "control", "bound", "words"),
+    ("plant", "goal", "bound", "words"),
     [
-        (Plant(high=3.0), RateControl(20.0, rounds=30), "target", "R_t is at its highest"),
-        (Plant(low=0.02), RateControl(0.004, rounds=30), "target", "R_t is at its lowest"),
-        (Plant(spread=0.7, power=0.02), RateControl(0.25, rounds=30), "beta", "beta is at its largest"),
-        (Plant(speed=0.05, now=4.0), RateControl(0.25, rounds=3), "rounds", "--rounds 3"),
+        (Plant(high=3.0), RateGoal(20.0, rounds=30), "target", "R_t is at its highest"),
+        (Plant(low=0.02), RateGoal(0.004, rounds=30), "target", "R_t is at its lowest"),
+        (Plant(spread=0.7, power=0.02), RateGoal(0.25, rounds=30), "beta", "beta is at its largest"),
+        (Plant(speed=0.05, now=4.0), RateGoal(0.25, rounds=3), "rounds", "--rounds 3"),
     ],
 )
-def test_what_cannot_be_reached_names_the_bound(plant: Plant, control: RateControl, bound: str, words: str) -> None:
+def test_what_cannot_be_reached_names_the_bound(plant: Plant, goal: RateGoal, bound: str, words: str) -> None:
     with pytest.raises(RateTargetError) as caught:
-        run(plant, control)
+        run(plant, goal)
     assert caught.value.bound == bound
     assert caught.value.exit_code == EXIT_INPUT
     assert words in str(caught.value)
@@ -144,32 +144,32 @@ def test_what_cannot_be_reached_names_the_bound(plant: Plant, control: RateContr
 
 
 def test_a_rate_that_does_not_follow_is_told_apart() -> None:
-    control = RateControl(0.25, beta=1e6, target_bounds=(0.01, 100))
+    goal = RateGoal(0.25, beta=1e6, target_bounds=(0.01, 100))
     with pytest.raises(RateTargetError, match="R_t went from 0.25 to 0.4987") as caught:
-        run(Plant(high=0.05, spread=30.0), control)
+        run(Plant(high=0.05, spread=30.0), goal)
     assert caught.value.bound == "follow"
 
 
 def test_a_final_training_that_left_the_tolerance_is_corrected_so_often_and_no_more() -> None:
-    control = RateControl(0.25, corrections=2)
-    good = measured(control, "round", (0.25,) * 4)
-    off = measured(control, "final", (0.2,) * 4)
-    step = next_step([good, off], control)
+    goal = RateGoal(0.25, corrections=2)
+    good = measured(goal, "round", (0.25,) * 4)
+    off = measured(goal, "final", (0.2,) * 4)
+    step = next_step([good, off], goal)
     assert step is not None
     assert step.stage == "correction"
     assert step.target > off.target
     again = replace(off, stage="correction")
-    assert next_step([good, off, again], control) is not None
-    assert next_step([good, off, again, again], control) is None
-    assert next_step([good, replace(good, stage="final")], control) is None
+    assert next_step([good, off, again], goal) is not None
+    assert next_step([good, off, again, again], goal) is None
+    assert next_step([good, replace(good, stage="final")], goal) is None
 
 
 def test_more_rounds_go_on_where_fewer_ended() -> None:
-    control = RateControl(0.25, rounds=1)
-    done = [measured(control, "round", (0.1,) * 4)]
+    goal = RateGoal(0.25, rounds=1)
+    done = [measured(goal, "round", (0.1,) * 4)]
     with pytest.raises(RateTargetError, match="--resume and more --rounds"):
-        next_step(done, control)
-    assert next_step(done, replace(control, rounds=2)) is not None
+        next_step(done, goal)
+    assert next_step(done, replace(goal, rounds=2)) is not None
 
 
 @pytest.mark.parametrize(
@@ -182,4 +182,4 @@ def test_more_rounds_go_on_where_fewer_ended() -> None:
 )  # fmt: skip
 def test_options_out_of_range_are_named(changes: dict[str, float], word: str) -> None:
     with pytest.raises(SpecError, match=word):
-        RateControl(**{"bpp": 0.25, **changes})  # type: ignore[arg-type]
+        RateGoal(**{"bpp": 0.25, **changes})  # type: ignore[arg-type]

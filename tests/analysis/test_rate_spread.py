@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rdp.analysis.rate_control import nearest_models, rate_summary
+from rdp.analysis.rate_spread import nearest_models, rate_summary
 from rdp.errors import TableError
 
 RATES = st.floats(0.01, 8.0)
