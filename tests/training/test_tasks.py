@@ -145,12 +145,11 @@ def test_a_training_without_an_end_is_refused() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("architecture", ["hyperprior", "shrinkage"])
-def test_compiled_steps_are_the_steps(architecture: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the same noise, which compiled code draws otherwise if it is let."""
-    monkeypatch.setattr("torch._inductor.config.fallback_random", True)
+def test_compiled_steps_are_the_steps(architecture: str) -> None:
+    """Of a quantiser without noise, which compiled code draws otherwise."""
     losses: dict[bool, list[float]] = {}
     for compiled in (False, True):
-        task = RateDistortion(network(architecture), schedule=Trapezoid(warmup=0))
+        task = RateDistortion(network(architecture, quantizer="ste"), schedule=Trapezoid(warmup=0))
         task.compiled = compiled
         torch.manual_seed(8)
         optimizer = torch.optim.Adam(task.network.parameters(), 1e-3)
