@@ -49,7 +49,7 @@ def main() -> None:
     devices = int(sys.argv[2])
     trainer = Trainer(
         accelerator="cpu", devices=devices, strategy="ddp" if devices == 2 else "auto", max_steps=6, max_epochs=-1,
-        logger=False, plugins=[WholeCheckpoints()], enable_checkpointing=False, enable_progress_bar=False,
+        logger=False, plugins=[WholeCheckpoints()], enable_progress_bar=False,
         enable_model_summary=False, num_sanity_val_steps=0, default_root_dir=root,
         callbacks=[Steps(0), guard, seen, LastCheckpoint(TrainingFolder(root / sys.argv[2]))],
     )  # fmt: skip
