@@ -18,10 +18,11 @@ import warnings
 from functools import partial
 
 import torch
-from lightning import Trainer, seed_everything
+from lightning import Callback, LightningModule, Trainer, seed_everything
 
 from rdp.models.hyperprior import MeanScaleHyperprior
 from rdp.training import ImageFolders, Muon, RateDistortion
+from rdp.training.callbacks import validation_numbers
 
 OPTIMIZERS = {
     "Adam 1e-4": partial(torch.optim.Adam, lr=1e-4),
@@ -33,23 +34,30 @@ OPTIMIZERS = {
 }
 
 
+class Validations(Callback):
+    """The numbers of every validation."""
+
+    def __init__(self) -> None:
+        self.validations: list[dict[str, float]] = []
+
+    def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
+        self.validations.append(validation_numbers(trainer))
+
+
 def train(name: str, seed: int, data: ImageFolders, arguments: argparse.Namespace) -> str:
     """One line of the table."""
     seed_everything(seed)
     network = MeanScaleHyperprior(channels=arguments.channels, latent_channels=arguments.latent_channels)
     task = RateDistortion(network, lmbda=arguments.lmbda, optimizer=OPTIMIZERS[name])
+    seen = Validations()
     trainer = Trainer(
         accelerator="cpu", precision="bf16-mixed", max_steps=arguments.steps, logger=False, num_sanity_val_steps=0,
-        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, callbacks=[seen],
     )  # fmt: skip
     started = time.perf_counter()
-    found = []
-    task.on_validation_epoch_end = lambda: found.append(  # type: ignore[method-assign]
-        {key: float(trainer.callback_metrics[f"val/{key}"]) for key in ("loss", "bpp", "psnr")}
-    )
     trainer.fit(task, data)
     each = (time.perf_counter() - started) / arguments.steps
-    cells = [f"{line['loss']:.4f} | {line['bpp']:.3f} | {line['psnr']:.2f}" for line in found]
+    cells = [f"{line['loss']:.4f} | {line['bpp']:.3f} | {line['psnr']:.2f}" for line in seen.validations]
     return f"| {name} | {seed} | {' | '.join(cells)} | {each:.3f} |"
 
 
@@ -73,7 +81,7 @@ def main() -> None:
     print(f"| optimiser | seed | cost at {half} | bpp | PSNR | cost at {2 * half} | bpp | PSNR | s/step |")
     print("|---|---|---|---|---|---|---|---|---|")
     for seed in range(arguments.seeds):
-        data = ImageFolders(arguments.train, arguments.validation, steps_per_epoch=half, seed=seed)
+        data = ImageFolders(arguments.train, arguments.validation, crop=128, steps_per_epoch=half, seed=seed)
         for name in OPTIMIZERS:
             if arguments.only in name:
                 print(train(name, seed, data, arguments), flush=True)

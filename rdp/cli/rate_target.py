@@ -36,7 +36,7 @@ def rate_target_command(
     ] = None,
     channels: Annotated[int | None, typer.Option(help="Channels of --network.")] = None,
     latent_channels: Annotated[int | None, typer.Option(help="Channels of the latent of --network.")] = None,
-    crop: Annotated[int, typer.Option(help="Side of the training crops in pixels.")] = 128,
+    crop: Annotated[int, typer.Option(help="Side of the training crops in pixels.")] = 256,
     batch_size: Annotated[int, typer.Option(help="Crops a step.")] = 8,
     steps: Annotated[int, typer.Option(help="Steps of each round.")] = 2_000,
     final_steps: Annotated[int, typer.Option(help="Steps of the final training.")] = 20_000,

@@ -22,10 +22,8 @@ from rdp.models.base import CompressionModel
 from rdp.models.discriminator import UPSAMPLING, ConditionalDiscriminator
 from rdp.training.adversarial_losses import accuracy, discriminator_loss, generator_loss
 from rdp.training.losses import Distortion, MeanSquaredError
-from rdp.training.optimizers import Muon
 from rdp.training.perceptual import LPIPS
 from rdp.training.rate_control import RateControl
-from rdp.training.schedules import Trapezoid
 from rdp.training.tasks import CompressionTask, Objective, images_of, means_of
 
 K_M = 0.075 * 2**-5
@@ -69,18 +67,17 @@ class HiFiC(CompressionTask):
         k_p: float = K_P,
         beta: float = BETA,
         perceptual: Distortion | None = None,
-        optimizer: OptimizerCallable = Muon,
         discriminator_optimizer: OptimizerCallable = lambda p: torch.optim.Adam(p, lr=1e-4),
         discriminator_width: float = 1.0,
-        schedule: Trapezoid = Trapezoid(),  # noqa: B008
-        quantile_lr: float = 1e-3,
-        initial: str | None = None,
-        clip: float = 1.0,
+        **common: Any,
     ) -> None:
-        """Raises `SpecError` for weights below 0, and (if `beta` > 0) a latent of another size."""
+        """`common`: arguments of `CompressionTask`.
+
+        Raises `SpecError` for weights below 0, and (if `beta` > 0) a latent of another size.
+        """
         if min(k_m, k_p, beta) < 0:
             raise SpecError(f"k_m, k_p and beta are weights of a loss, 0 or more, not {k_m}, {k_p} and {beta}")
-        super().__init__(network, optimizer, schedule, quantile_lr, initial, clip)
+        super().__init__(network, **common)
         self.rate = rate
         self.k_m = k_m
         self.k_p = k_p

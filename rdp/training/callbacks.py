@@ -22,6 +22,8 @@ NOTE = "training"
 """The note in the header of weights that says how they were trained: JSON of the record, and validation numbers."""
 
 _WIDTH_IN, _HEIGHT_IN, _DPI = 9.0, 3.6, 120
+_WIDE = 5.0
+"""Losses that lie further apart than this factor are drawn on a logarithmic axis."""
 
 
 class BestWeights(Callback):
@@ -141,8 +143,9 @@ def curve_figure(rows: list[dict[str, float]]) -> bytes:
     left.set(xlabel="bit/pixel (estimate)", ylabel="PSNR in dB", title="Validation images")
     right.plot(steps, loss, marker=".")
     right.set(xlabel="step", ylabel="loss", title="Validation images")
-    if all(value > 0 for value in loss):
+    if loss and max(loss) > _WIDE * min(loss) > 0:
         right.set_yscale("log")
+    left.locator_params("x", nbins=5)
     for axes in (left, right):
         axes.grid(color="0.9")
     stream = io.BytesIO()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -213,7 +212,7 @@ class TrainingCLI(LightningCLI):
         guard: Guard = self._get(self.config_init, "guard")
         told = [Telling(self.progress, self.live)]
         averages = [MovingAverage(self.option("ema.decay"))] if self.option("ema.decay") else []
-        last = LastCheckpoint(self.folder)
+        last = LastCheckpoint(self.folder.checkpoint, f"rdp train fit --out {self.folder.root} --resume")
         return [Steps(seed), guard, self.record, self.best, ValidationCurve(self.folder), *told, *averages, last]
 
     def fit(self, model: CompressionTask, datamodule: LightningDataModule, **_: Any) -> None:
@@ -288,12 +287,3 @@ class TrainingCLI(LightningCLI):
 def _plain(config: Any) -> Any:
     """A part of the configuration as simple types."""
     return json.loads(json.dumps(config.as_dict(), default=str)) if hasattr(config, "as_dict") else config
-
-
-def main() -> None:
-    """For `python -m rdp.training.cli`."""
-    run_training(sys.argv[1:])
-
-
-if __name__ == "__main__":
-    main()

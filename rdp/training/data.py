@@ -52,7 +52,7 @@ class ImageFolders(LightningDataModule):
         train: list[str] | str = "",
         validation: list[str] | str = "",
         test: list[str] | str = "",
-        crop: int = 128,
+        crop: int = 256,
         batch_size: int = 8,
         steps_per_epoch: int = 500,
         flip: bool = True,

@@ -62,7 +62,7 @@ class RateTargetOptions(RateGoal):
 
     train: str = ""
     validation: str = ""
-    crop: int = 128
+    crop: int = 256
     batch_size: int = 8
     steps: int = 2_000
     final_steps: int = 20_000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,6 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
 from rdp.errors import EXIT_INTERRUPTED, RdpError
-from rdp.training.folder import TrainingFolder
 
 
 class TrainingInterrupted(RdpError):
@@ -54,14 +54,15 @@ class Steps(Callback):
 
 
 class LastCheckpoint(Checkpoint):
-    """`checkpoints/last.ckpt` after every epoch, and after the step at which Ctrl-C or a polite kill comes.
+    """A checkpoint at `path` after every epoch, and after the step at which Ctrl-C or a polite kill comes.
 
-    A second Ctrl-C does not wait for the step. On several devices, a signal to the process of one ends all after the
-    same step. Raises `TrainingInterrupted`.
+    `goes_on`: the command that then goes on, for the message. A second Ctrl-C does not wait for the step. On several
+    devices, a signal to the process of one ends all after the same step. Raises `TrainingInterrupted`.
     """
 
-    def __init__(self, folder: TrainingFolder) -> None:
-        self.folder = folder
+    def __init__(self, path: Path, goes_on: str) -> None:
+        self.path = path
+        self.goes_on = goes_on
         self._wanted = False
         self._before: dict[int, Any] = {}
 
@@ -104,9 +105,7 @@ class LastCheckpoint(Checkpoint):
         return bool(trainer.strategy.reduce_boolean_decision(self._wanted, all=False))
 
     def _save(self, trainer: Trainer) -> None:
-        trainer.save_checkpoint(self.folder.checkpoint)
+        trainer.save_checkpoint(self.path)
 
     def _interrupted(self, trainer: Trainer) -> TrainingInterrupted:
-        return TrainingInterrupted(
-            f"interrupted after step {trainer.global_step}; `rdp train fit --out {self.folder.root} --resume` goes on"
-        )
+        return TrainingInterrupted(f"interrupted after step {trainer.global_step}; `{self.goes_on}` goes on")

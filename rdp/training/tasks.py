@@ -40,8 +40,8 @@ class CompressionTask(LightningModule):
     `quantile_lr`: the rate of the quantiles of factorised densities, which are trained beside (Adam). `initial`: a
     file of weights to start from (safetensors). `clip`: largest norm of a step's gradient.
 
-    `compiled` may be set before the training: steps then run through `torch.compile`, 1.3 to 1.5 times as fast on a CPU
-    after a first step of a minute. Validation never does.
+    `compiled` may be set before the training: steps then run through `torch.compile`; after the first one, in which the
+    code is made, they are faster (`benchmarks/training_step.py`). Validation never does.
     """
 
     def __init__(
@@ -125,10 +125,10 @@ class CompressionTask(LightningModule):
     def configure_optimizers(self) -> Any:
         quantiles = {name for name, _ in self.network.named_parameters() if name.endswith(QUANTILES)}
         named = [(name, value) for name, value in self.network.named_parameters() if value.requires_grad]
-        groups = [{"params": [value for name, value in named if name not in quantiles]}]
+        groups: list[dict[str, Any]] = [{"params": [value for name, value in named if name not in quantiles]}]
         beside = [value for name, value in named if name in quantiles]
         if beside:
-            groups.append({"params": beside, "lr": self.quantile_lr, "muon": False})  # type: ignore[dict-item]
+            groups.append({"params": beside, "lr": self.quantile_lr, "muon": False})
         optimizer = self.make_optimizer(groups)
         return self.scheduled(optimizer)
 
@@ -168,13 +168,10 @@ class RateDistortion(CompressionTask):
         network: CompressionModel,
         lmbda: float = 0.013,
         distortion: Distortion = MeanSquaredError(),  # noqa: B008
-        optimizer: OptimizerCallable = Muon,
-        schedule: Trapezoid = Trapezoid(),  # noqa: B008
-        quantile_lr: float = 1e-3,
-        initial: str | None = None,
-        clip: float = 1.0,
+        **common: Any,
     ) -> None:
-        super().__init__(network, optimizer, schedule, quantile_lr, initial, clip)
+        """`common`: arguments of `CompressionTask`."""
+        super().__init__(network, **common)
         self.lmbda = lmbda
         self.distortion = distortion
 
@@ -198,13 +195,10 @@ class TargetRate(CompressionTask):
         bpp: float = 0.25,
         beta: float = 1e3,
         distortion: Distortion = MeanSquaredError(),  # noqa: B008
-        optimizer: OptimizerCallable = Muon,
-        schedule: Trapezoid = Trapezoid(),  # noqa: B008
-        quantile_lr: float = 1e-3,
-        initial: str | None = None,
-        clip: float = 1.0,
+        **common: Any,
     ) -> None:
-        super().__init__(network, optimizer, schedule, quantile_lr, initial, clip)
+        """`common`: arguments of `CompressionTask`."""
+        super().__init__(network, **common)
         self.bpp = bpp
         self.beta = beta
         self.distortion = distortion

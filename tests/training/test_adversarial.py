@@ -204,7 +204,7 @@ def test_without_an_adversarial_weight_it_is_the_training_of_rate_and_distortion
     torch.manual_seed(6)
     network = create_model("hyperprior", **WIDTHS)
     distortion = WeightedSum([MeanSquaredError(), AbsoluteError()], [K_M, 1.0])
-    other = RateDistortion(network, 1.0, distortion, sgd, Trapezoid(warmup=2))
+    other = RateDistortion(network, 1.0, distortion, optimizer=sgd, schedule=Trapezoid(warmup=2))
     assert _same(_weights(first.network), _weights(other.network))
     begun = _weights(first.network)
     trails: list[list[dict[str, Tensor]]] = [[], []]

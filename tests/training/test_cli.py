@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import resource
 import shutil
 import signal
@@ -14,7 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from lightning import Callback
 
 from rdp.errors import RdpError, WeightsError
 from rdp.images import write_png
@@ -65,17 +63,6 @@ def copy(trained: Trained, folder: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(folder / "whole", tmp_path / "copy"))
 
 
-class Signal(Callback):
-    """What Ctrl-C does, before the step of a number."""
-
-    def __init__(self, step: int) -> None:
-        self.step = step
-
-    def on_train_batch_start(self, trainer: Any, *_: Any) -> None:
-        if trainer.global_step == self.step:
-            os.kill(os.getpid(), signal.SIGINT)
-
-
 def fit(out: Path, data: list[str], *more: str, callbacks: Any = ()) -> Any:
     return run_training(["fit", *data, *TINY, "--out", str(out), *more], callbacks=callbacks)
 
@@ -102,15 +89,15 @@ def test_a_training_leaves_all_its_files(trained: Trained, folder: Path) -> None
 
 @pytest.mark.slow
 def test_an_interrupted_and_resumed_training_is_an_uninterrupted_one(
-    tmp_path: Path, data: list[str], trained: Trained, folder: Path
+    tmp_path: Path, data: list[str], trained: Trained, folder: Path, control_c: Any
 ) -> None:
     """Within an epoch, then at the end of one; bit by bit, averages and momenta included."""
     out = tmp_path / "parts"
     with pytest.raises(TrainingInterrupted, match="--resume"):
-        fit(out, data, "--trainer.max_steps", str(STEPS), callbacks=[Signal(1)])
+        fit(out, data, "--trainer.max_steps", str(STEPS), callbacks=[control_c(1)])
     assert checkpoint_of(out)["global_step"] == 2
     with pytest.raises(TrainingInterrupted, match="--resume"):
-        run_training(["fit", "--out", str(out), "--resume"], callbacks=[Signal(2)])
+        run_training(["fit", "--out", str(out), "--resume"], callbacks=[control_c(2)])
     assert checkpoint_of(out)["global_step"] == 3
     run_training(["fit", "--out", str(out), "--resume"])
     whole, parts = checkpoint_of(folder / "whole"), checkpoint_of(out)
@@ -202,7 +189,7 @@ def test_weights_and_checkpoint_measure_as_the_training_said(trained: Trained, f
 
 
 def test_weights_know_what_their_initial_weights_were_trained_on(
-    tmp_path: Path, trained: Trained, folder: Path, data: list[str]
+    tmp_path: Path, trained: Trained, folder: Path, data: list[str], control_c: Any
 ) -> None:
     """Also in a training that went on after the file of those weights was gone."""
     hyperprior = create_model("hyperprior", channels=8, latent_channels=8)
@@ -210,7 +197,7 @@ def test_weights_know_what_their_initial_weights_were_trained_on(
     save_model(initial, hyperprior, trained_on_note(["ab" * 32]))
     out = tmp_path / "out"
     with pytest.raises(TrainingInterrupted):
-        fit(out, data, "--trainer.max_steps", "2", "--model.initial", str(initial), callbacks=[Signal(0)])
+        fit(out, data, "--trainer.max_steps", "2", "--model.initial", str(initial), callbacks=[control_c(0)])
     initial.unlink()
     run_training(["fit", "--out", str(out), "--resume"])
     assert run_training(["validate", "--weights", str(out / "weights.safetensors")]).images == 1

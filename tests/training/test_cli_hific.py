@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from lightning import Callback
 
 from rdp.errors import WeightsError
 from rdp.images import write_png
@@ -25,17 +22,6 @@ TINY = [
     "--model.network.width", "0.02", "--model.network.residual_blocks", "0", "--model.schedule.warmup", "0",
     "--model.perceptual", "rdp.training.LPIPS", "--model.perceptual.backbone", "squeeze",
 ]  # fmt: skip
-
-
-class Signal(Callback):
-    """What Ctrl-C does, before the step of a number."""
-
-    def __init__(self, step: int) -> None:
-        self.step = step
-
-    def on_train_batch_start(self, trainer: Any, *_: Any) -> None:
-        if trainer.global_step == self.step:
-            os.kill(os.getpid(), signal.SIGINT)
 
 
 def checkpoint_of(out: Path) -> dict[str, Any]:
@@ -53,7 +39,7 @@ def all_tensors(state: Any) -> list[torch.Tensor]:
 
 @pytest.mark.slow
 def test_the_second_stage_goes_on_from_the_first_and_resumes_bit_by_bit(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shared: Path, picture: Any
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shared: Path, picture: Any, control_c: Any
 ) -> None:
     monkeypatch.setenv("RDP_WEIGHTS", str(shared / "weights"))
     try:
@@ -81,7 +67,7 @@ def test_the_second_stage_goes_on_from_the_first_and_resumes_bit_by_bit(
     done = second("whole")
     assert done.steps == 5 and done.numbers["step"] == 5
     with pytest.raises(TrainingInterrupted):
-        second("parts", callbacks=[Signal(3)])
+        second("parts", callbacks=[control_c(3)])
     run_training(["fit", "--out", str(tmp_path / "parts"), "--resume"])
     whole, parts = checkpoint_of(tmp_path / "whole"), checkpoint_of(tmp_path / "parts")
     assert any("discriminator" in name for name in whole["state_dict"])

@@ -18,7 +18,7 @@ from rdp.images import write_png
 from rdp.models.registry import create_model
 from rdp.training import ImageFolders, RateDistortion, Trapezoid
 from rdp.training.callbacks import validation_numbers
-from rdp.training.folder import TrainingFolder, WholeCheckpoints
+from rdp.training.folder import WholeCheckpoints
 from rdp.training.guard import Guard
 from rdp.training.steps import LastCheckpoint, Steps, TrainingInterrupted
 
@@ -51,7 +51,7 @@ def main() -> None:
         accelerator="cpu", devices=devices, strategy="ddp" if devices == 2 else "auto", max_steps=6, max_epochs=-1,
         logger=False, plugins=[WholeCheckpoints()], enable_progress_bar=False,
         enable_model_summary=False, num_sanity_val_steps=0, default_root_dir=root,
-        callbacks=[Steps(0), guard, seen, LastCheckpoint(TrainingFolder(root / sys.argv[2]))],
+        callbacks=[Steps(0), guard, seen, LastCheckpoint(root / sys.argv[2] / "last.ckpt", "this")],
     )  # fmt: skip
     data = ImageFolders(str(root / "train"), str(root / "valid"), crop=64, batch_size=2 // devices, steps_per_epoch=2)
     try:
@@ -72,7 +72,7 @@ def test_both_have_the_numbers_of_all_images_and_a_signal_to_one_ends_both(tmp_p
         subprocess.run(words, check=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"})
     alone, first, second = (json.loads((tmp_path / f"said{name}.json").read_text()) for name in ("1-0", "2-0", "2-1"))
     assert first["stopped"] == second["stopped"] == 4 and "stopped" not in alone
-    assert (tmp_path / "2" / "checkpoints" / "last.ckpt").is_file()
+    assert (tmp_path / "2" / "last.ckpt").is_file()
     assert first["numbers"] == second["numbers"] and set(first["numbers"]) == {"bpp", "mse", "psnr", "loss"}
     assert first["flat"] == second["flat"] == pytest.approx(alone["flat"])
 
