@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,14 @@ import torch
 from rdp.errors import SpecError, WeightsError
 from rdp.models.base import CompressionModel
 from rdp.models.registry import create_model
+from rdp.models.tensor_files import (
+    plain_tensors,
+    read_tensors,
+    read_texts,
+    require_finite,
+    with_half_kernels,
+    write_tensors,
+)
 
 FORMAT = "rdp-model"
 VERSION = "1"
@@ -31,10 +38,6 @@ IDENTITY_BYTES = 6
 DECODER_PREFIX = "synthesis."
 """Parameters of the decoder alone: they take no part in the identity, so that decoders can be exchanged."""
 
-KERNEL_DIMENSIONS = 4
-"""Tensors of so many dimensions are kernels of convolutions: nearly all of a network, and what float16 serves well."""
-
-_LENGTH_BYTES = 8
 _OWN = ("format", "version", "architecture", "config", "identity")
 
 
@@ -83,8 +86,6 @@ def save_model(
     Raises `WeightsError` where the disk refuses, for notes that use the header's own names, and with `half` for
     kernels that are not finite or larger than float16 can hold (65504).
     """
-    from safetensors.torch import save
-
     notes = dict(notes or {})
     for name, value in notes.items():
         if name in _OWN or not isinstance(value, str):
@@ -93,12 +94,12 @@ def save_model(
             )
     path = Path(path)
     config = json.dumps(model.config, sort_keys=True)
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    tensors = plain_tensors(model)
     if half:
-        tensors = _with_half_kernels(path, tensors)
+        tensors = with_half_kernels(path, tensors)
     identity = _identity(model, {name: _as_loaded(tensor) for name, tensor in tensors.items()}).hex()
     own = {"format": FORMAT, "version": VERSION, "architecture": model.architecture, "config": config}
-    _replace(path, _with_metadata(save(tensors), {**own, "identity": identity, **notes}))
+    write_tensors(path, tensors, {**own, "identity": identity, **notes})
     return ModelHeader(path, model.architecture, json.loads(config), identity, notes)
 
 
@@ -108,7 +109,7 @@ def read_header(path: str | Path) -> ModelHeader:
     Raises `WeightsError` for a file that is missing, damaged, or none of rdp's.
     """
     path = Path(path)
-    metadata = _metadata(path)
+    metadata = read_texts(path)
     if metadata.get("format") != FORMAT:
         raise WeightsError(
             f"{path} is a safetensors file, but not of a network of rdp: `rdp weights convert` makes one of "
@@ -135,46 +136,24 @@ def load_model(path: str | Path) -> CompressionModel:
     Raises `WeightsError` for a file that is missing, damaged, of another architecture than it says, or whose weights
     are not all finite.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     header = read_header(path)
+    tensors = read_tensors(header.path)
     try:
-        tensors = load_file(header.path)
         _require_plausible(header, tensors)
         model = create_model(header.architecture, **header.config)
         model.load_state_dict(tensors, strict=True)
     except (SpecError, ValueError, TypeError, ArithmeticError, MemoryError) as error:
         raise WeightsError(f"{path} cannot be used: {error}") from error
-    except (OSError, SafetensorError) as error:
-        raise WeightsError(f"{path} cannot be read: {error}") from error
     except RuntimeError as error:
         lines = " ".join(line.strip() for line in str(error).splitlines()[:4])
         raise WeightsError(f"{path} does not fit {header.architecture!r}: {lines}") from error
-    for name, tensor in tensors.items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise WeightsError(f"{path} is of no use: {name} holds numbers that are not finite")
+    require_finite(header.path, tensors)
     if identity_of(model).hex() != header.identity:
         raise WeightsError(
             f"{path} says that its identity is {header.identity}, and its weights have {identity_of(model).hex()}: it "
             "was changed after it was written, or written by an rdp that codes otherwise"
         )
     return model.eval()
-
-
-def _with_half_kernels(path: Path, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The tensors, kernels in float16. Raises `WeightsError` for a kernel that has a number beyond that type."""
-    rounded = dict(tensors)
-    for name, tensor in tensors.items():
-        if tensor.ndim == KERNEL_DIMENSIONS and tensor.is_floating_point():
-            rounded[name] = tensor.to(torch.float16)
-            if not bool(torch.isfinite(rounded[name]).all()):
-                largest = float(tensor.abs().max())
-                raise WeightsError(
-                    f"{path} was not written: {name} holds numbers that float16 cannot ({largest:g}; its largest is "
-                    f"{torch.finfo(torch.float16).max:g}): save the network without half"
-                )
-    return rounded
 
 
 def _as_loaded(tensor: torch.Tensor) -> torch.Tensor:
@@ -196,50 +175,3 @@ def _require_plausible(header: ModelHeader, tensors: Mapping[str, torch.Tensor])
                 f"{header.path} does not fit {header.architecture!r}: it says {key}={value}, and its largest tensor is "
                 f"{largest} wide"
             )
-
-
-def _with_metadata(data: bytes, metadata: Mapping[str, str]) -> bytes:
-    """A safetensors file with metadata in its header, in order: the library's own order changes from call to call.
-
-    The header is padded with spaces to a multiple of 8 bytes, as the format asks for.
-    """
-    length = struct.unpack("<Q", data[:_LENGTH_BYTES])[0]
-    tensors = json.loads(data[_LENGTH_BYTES : _LENGTH_BYTES + length])
-    header = json.dumps({"__metadata__": dict(sorted(metadata.items())), **tensors}, separators=(",", ":")).encode()
-    header += b" " * (-len(header) % _LENGTH_BYTES)
-    return struct.pack("<Q", len(header)) + header + data[_LENGTH_BYTES + length :]
-
-
-def _metadata(path: Path) -> dict[str, str]:
-    """The metadata in a safetensors header: 8 bytes of length, then JSON."""
-    try:
-        with path.open("rb") as file:
-            start = file.read(_LENGTH_BYTES)
-            opening = file.read(1)
-            file.seek(_LENGTH_BYTES)
-            if opening != b"{" and (start[:2] == b"PK" or start[:1] == b"\x80"):
-                raise WeightsError(
-                    f"{path} is a PyTorch file (a pickle), which rdp does not load as it is: `rdp weights convert` "
-                    "makes safetensors of checkpoints that it knows, without executing anything"
-                )
-            length = struct.unpack("<Q", start)[0] if len(start) == _LENGTH_BYTES else 0
-            if not 2 <= length <= 100_000_000:
-                raise WeightsError(f"{path} is no safetensors file")
-            document = json.loads(file.read(length))
-    except OSError as error:
-        raise WeightsError(f"cannot read {path}: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
-        raise WeightsError(f"{path} is no safetensors file, or a damaged one") from error
-    metadata = document.get("__metadata__", {}) if isinstance(document, dict) else {}
-    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
-        raise WeightsError(f"{path} is damaged: what its header says is not text")
-    return metadata
-
-
-def _replace(path: Path, data: bytes) -> None:
-    from rdp.storage import replace_file
-
-    try:
-        replace_file(path, data)
-    except OSError as error:
-        raise WeightsError(f"cannot write {path}: {error.strerror or error}") from error

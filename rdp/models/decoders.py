@@ -1,0 +1,172 @@
+"""Decoders apart from their network: files with the parameters of the synthesis transform alone.
+
+Networks that differ in their decoder alone share their files, bit for bit (`rdp.models.checkpoint.identity_of`). So a
+decoder that was tuned with everything before it frozen (thesis, Algorithm 1) is a file of its own, which says whose
+files it decodes: `encoder` is the identity of encoder and entropy model. Its `name` is what operating points call it
+(`decoder=g1e-4`), one name for each decoder of an encoder.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from rdp.errors import SpecError, WeightsError
+from rdp.models.base import CompressionModel
+from rdp.models.registry import create_model
+from rdp.models.tensor_files import (
+    plain_tensors,
+    read_tensors,
+    read_texts,
+    require_finite,
+    with_half_kernels,
+    write_tensors,
+)
+
+FORMAT = "rdp-decoder"
+VERSION = "1"
+
+OWN = "mse"
+"""What points call the decoder in a network's own file of weights. No other decoder has this name."""
+
+_NAME = re.compile(r"[a-z][a-z0-9_.-]*")
+_OWN_TEXTS = ("format", "version", "name", "architecture", "config", "encoder")
+
+
+@dataclass(frozen=True)
+class DecoderHeader:
+    """What a decoder's file says of itself.
+
+    `encoder`: 12 hex digits, the identity of the networks whose files it decodes. `architecture` and `config` build
+    such a network, of which the decoder is the `synthesis`. `notes` are the trainer's.
+    """
+
+    path: Path
+    name: str
+    architecture: str
+    config: Mapping[str, Any]
+    encoder: str
+    notes: Mapping[str, str]
+
+
+def gamma_name(gamma: Decimal | float | str) -> str:
+    """What the decoder tuned with that weight of the distortion is called: g1e-4, g2.5e-3, g0, g3.
+
+    Shortest digits, so that equal numbers have equal names. Raises `SpecError` for what is no finite number from 0 on.
+    """
+    try:
+        number = Decimal(str(gamma))
+    except ArithmeticError as error:
+        raise SpecError(f"gamma {gamma!r} is not a number") from error
+    if not number.is_finite() or number < 0:
+        raise SpecError(f"gamma {gamma} is not a finite number, 0 or more")
+    if number == 0:
+        return "g0"
+    _, digits, _ = number.normalize().as_tuple()
+    power = number.adjusted()
+    text = "".join(map(str, digits))
+    mantissa = text[0] + ("." + text[1:] if text[1:] else "")
+    return f"g{mantissa}" + (f"e{power}" if power else "")
+
+
+def check_name(name: str) -> str:
+    """The name, if a decoder may have it: lower-case letters, digits and `_.-`, a letter first, no `..`, not `mse`.
+
+    Raises `SpecError` otherwise.
+    """
+    if not _NAME.fullmatch(name) or ".." in name or name == OWN:
+        raise SpecError(
+            f"{name!r} is no name for a decoder: lower-case letters, digits and _.-, a letter first; {OWN!r} is the "
+            "network's own"
+        )
+    return name
+
+
+def save_decoder(
+    path: str | Path,
+    model: CompressionModel,
+    name: str,
+    encoder: str,
+    notes: Mapping[str, str] | None = None,
+    *,
+    half: bool = False,
+) -> DecoderHeader:
+    """Write the decoder of a network, whole or not at all.
+
+    `encoder`: the identity (12 hex digits) of the network whose files it decodes, as `read_header` or `identity_of` has
+    it. `half` as for `save_model`; here it changes the decoder alone, and no identity. Raises `SpecError` for a name
+    that is none, and `WeightsError` where the disk refuses or a note uses the header's own names.
+    """
+    notes = dict(notes or {})
+    for key, value in notes.items():
+        if key in _OWN_TEXTS or not isinstance(value, str):
+            raise WeightsError(
+                f"a note called {key!r} cannot stand in a file of a decoder: notes are texts of other names"
+            )
+    path = Path(path)
+    tensors = plain_tensors(model.synthesis)
+    if half:
+        tensors = with_half_kernels(path, tensors)
+    config = json.dumps(model.config, sort_keys=True)
+    own = {"format": FORMAT, "version": VERSION, "name": check_name(name), "architecture": model.architecture}
+    write_tensors(path, tensors, {**own, "config": config, "encoder": encoder, **notes})
+    return DecoderHeader(path, name, model.architecture, json.loads(config), encoder, notes)
+
+
+def is_decoder(path: str | Path) -> bool:
+    """Whether a file says that it holds a decoder. Raises `WeightsError` for a file that is no safetensors file."""
+    return read_texts(Path(path)).get("format") == FORMAT
+
+
+def read_decoder_header(path: str | Path) -> DecoderHeader:
+    """What a decoder's file says of itself; its weights are not read.
+
+    Raises `WeightsError` for a file that is missing, damaged, or no decoder of rdp's.
+    """
+    path = Path(path)
+    texts = read_texts(path)
+    if texts.get("format") != FORMAT:
+        raise WeightsError(f"{path} holds no decoder of rdp (it is of format {texts.get('format')!r})")
+    if texts.get("version") != VERSION:
+        raise WeightsError(f"{path} has version {texts.get('version')!r}; this rdp reads {VERSION}: update rdp")
+    try:
+        config = json.loads(texts["config"])
+        header = DecoderHeader(
+            path, check_name(texts["name"]), texts["architecture"], config, texts["encoder"],
+            {key: value for key, value in texts.items() if key not in _OWN_TEXTS},
+        )  # fmt: skip
+    except (KeyError, ValueError, RecursionError, SpecError) as error:
+        raise WeightsError(f"{path} is damaged: its header lacks a part, or says it wrongly ({error})") from error
+    if not isinstance(config, dict) or not re.fullmatch(r"[0-9a-f]{12}", header.encoder):
+        raise WeightsError(f"{path} is damaged: its configuration or its encoder's identity is none")
+    return header
+
+
+def load_decoder(path: str | Path, network: CompressionModel, encoder: str) -> nn.Module:
+    """The synthesis transform in a decoder's file, for a network whose files have the identity `encoder`.
+
+    In evaluation mode, on the CPU, in float32; `network` says what it is built like and is not changed. Raises
+    `WeightsError` for a file that is missing, damaged or not finite, and for the decoder of another encoder.
+    """
+    header = read_decoder_header(path)
+    if header.encoder != encoder:
+        raise WeightsError(
+            f"{path} (decoder {header.name!r}) decodes files of the encoder {header.encoder}, not of {encoder}: a "
+            "decoder belongs to the encoder that was frozen when it was trained"
+        )
+    tensors = read_tensors(header.path)
+    require_finite(header.path, tensors)
+    decoder = create_model(network.architecture, **network.config).synthesis
+    try:
+        decoder.load_state_dict(tensors, strict=True)
+    except RuntimeError as error:
+        lines = " ".join(line.strip() for line in str(error).splitlines()[:4])
+        raise WeightsError(f"{path} does not fit {network.architecture!r}: {lines}") from error
+    return decoder.eval()
