@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from rdp.images import sample_images as sample_images
     from rdp.report import write_report as write_report
     from rdp.report.frontier import write_frontier as write_frontier
+    from rdp.report.knee import knee as knee
+    from rdp.report.knee_files import write_knee as write_knee
     from rdp.report.pack import pack as pack
     from rdp.report.unpack import unpack as unpack
     from rdp.selection import Problem as Problem
@@ -56,6 +58,7 @@ _WHERE = {
     "evaluate": "rdp.evaluation",
     "frontier": "rdp.selection.frontiers.verb",
     "holdout": "rdp.selection.sampling.holdout",
+    "knee": "rdp.report.knee",
     "load_selection": "rdp.selection",
     "open_run": "rdp.tables",
     "pack": "rdp.report.pack",
@@ -65,6 +68,7 @@ _WHERE = {
     "solve": "rdp.selection",
     "unpack": "rdp.report.unpack",
     "write_frontier": "rdp.report.frontier",
+    "write_knee": "rdp.report.knee_files",
     "write_report": "rdp.report",
 }
 

@@ -57,7 +57,9 @@ def bootstrap_images(
     Resample b of a seed is the same whatever the statistic and the number of resamples. Raises `SpecError` for options
     out of range. An interval without any number has NaN at its ends.
     """
-    _check(images, resamples, seed, confidence)
+    check_draws(images, resamples, seed)
+    if not 0 < confidence < 1:
+        raise SpecError(f"the confidence must be a number between 0 and 1, such as 0.95, not {confidence!r}")
     values = np.array([float(statistic(resample(seed, number, images))) for number in range(resamples)])
     kept = values[np.isfinite(values)]
     ends = np.quantile(kept, [(1 - confidence) / 2, (1 + confidence) / 2]) if len(kept) else (math.nan, math.nan)
@@ -93,9 +95,8 @@ def resample(seed: int, number: int, images: int) -> Drawn:
     return np.sort(np.random.default_rng([seed, number]).integers(0, images, images))
 
 
-def _check(images: int, resamples: int, seed: int, confidence: float) -> None:
+def check_draws(images: int, resamples: int, seed: int) -> None:
+    """Raise `SpecError` for numbers of images, resamples and seed that no bootstrap can have."""
     for name, value, least in (("images", images, 1), ("resamples", resamples, 2), ("the seed", seed, 0)):
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
             raise SpecError(f"{name} must be a whole number, {least} or more, not {value!r}")
-    if not 0 < confidence < 1:
-        raise SpecError(f"the confidence must be a number between 0 and 1, such as 0.95, not {confidence!r}")

@@ -15,7 +15,9 @@ from rdp.cli.compare import compare_command
 from rdp.cli.decode import decode_command
 from rdp.cli.encode import encode_command
 from rdp.cli.evaluate import evaluate_command
+from rdp.cli.finetune import finetune_command
 from rdp.cli.frontier import frontier_command
+from rdp.cli.knee import knee_command
 from rdp.cli.metrics import metrics_command
 from rdp.cli.pack import pack_command, unpack_command
 from rdp.cli.report import report_command
@@ -57,6 +59,7 @@ app = typer.Typer(
 app.command("evaluate", short_help="Images and operating points into a table of rows.")(evaluate_command)
 app.command("solve", short_help="One operating point for every image, provably.")(solve_command)
 app.command("frontier", short_help="The rate-distortion curve or surface along a sweep.")(frontier_command)
+app.command("knee", short_help="The knee of every perception-distortion curve.")(knee_command)
 app.command("compare", short_help="Two selections, image by image: more than chance?")(compare_command)
 app.command("report", short_help="Tables and figure of a selection.")(report_command)
 app.command("pack", short_help="The chosen files as a delivery, with a manifest.")(pack_command)
@@ -65,6 +68,7 @@ app.command("encode", short_help="One image into one file.")(encode_command)
 app.command("decode", short_help="One file back into a picture.")(decode_command)
 app.add_typer(table_app, name="table", short_help="Show or export rows.")
 app.add_typer(train_app, name="train", short_help="Train compression networks.")
+app.command("finetune", short_help="Decoders along the perception-distortion curve, at a fixed rate.")(finetune_command)
 app.add_typer(weights_app, name="weights", short_help="Network weights: where they are, verified.")
 app.command("codecs", short_help="Codec families and their keys; what a spec means.")(codecs_command)
 app.command("metrics", short_help="Metrics, their columns and weights.")(metrics_command)

@@ -36,7 +36,8 @@ def codecs_command(
     for family in families:
         typer.echo(f"{family['family']:<10} {family['summary']}")
         for key in family["keys"]:
-            default = "required" if key["required"] else "optional" if key["default"] is None else key["default"]
+            usual = key["implied"] if key["default"] is None else key["default"]
+            default = "required" if key["required"] else "optional" if usual is None else usual
             typer.echo(f"    {key['name']:<14} {key['values']:<34} [{default}]  {key['meaning']}")
 
 
@@ -76,6 +77,7 @@ def _describe(name: str) -> dict[str, Any]:
             "name": key.name,
             "values": key.values_text,
             "default": None if key.default is None else spell(key.default),
+            "implied": None if key.implied is None else spell(key.implied),
             "required": key.required,
             "meaning": key.meaning,
         }

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rdp.cli import problem_options as options
-from rdp.cli.options import number, pairs, whole
+from rdp.cli.options import number, pairs, require_folder, whole
 from rdp.cli.table import read_column_map
 from rdp.cli.text import aligned, number_text
 from rdp.errors import EXIT_INFEASIBLE, EXIT_NO_SELECTION, SpecError
@@ -58,6 +58,7 @@ def frontier_command(
     forbid: options.Forbid = None,
     max_points: options.MaxPoints = None,
     side_info: options.SideInfo = False,
+    no_decoder_info: options.NoDecoderInfo = False,
     gap: Annotated[
         str,
         typer.Option(
@@ -88,7 +89,7 @@ def frontier_command(
         raise SpecError("--save-selections needs a folder to write to: --out FOLDER")
     if out is not None:
         # Before solving: a folder that cannot be made does not take the result with it.
-        _require_folder(out)
+        require_folder(out)
     words = options.statement_words(
         minimize=minimize,
         maximize=maximize,
@@ -106,6 +107,7 @@ def frontier_command(
         groups=groups,
         max_points=max_points,
         side_info=side_info,
+        no_decoder_info=no_decoder_info,
     )
     senses: dict[str, Any] = {**pairs("--sense", sense)}
     found = frontier(
@@ -121,17 +123,6 @@ def frontier_command(
     )
     _show(found, out, save_selections, json)
     _exit(found)
-
-
-def _require_folder(out: Path) -> None:
-    from rdp.tables.manifest import write_error
-
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except FileExistsError as error:
-        raise SpecError(f"--out {out} is a file; name a folder") from error
-    except OSError as error:
-        raise write_error(out, error) from error
 
 
 def _sweeps(given: Sequence[str]) -> dict[str, str | None]:
@@ -176,6 +167,7 @@ def describe(found: Frontier, gain: FrontierGain) -> str:
     Of two sweeps with many rows, the first row of each different selection.
     """
     from rdp.report.frontier_text import place_sentence, place_words
+    from rdp.selection.decoder_cost import DecoderCost
     from rdp.selection.frontiers.point import distinct
     from rdp.selection.words import counted
 
@@ -183,7 +175,11 @@ def describe(found: Frontier, gain: FrontierGain) -> str:
     images, points = problem.shape
     word = "minimised" if problem.goal == "minimize" else "maximised"
     head = [f"{sweep.column} {sweep.symbol}" for sweep in found.sweeps]
+    charged = problem.naming.columns if isinstance(problem.naming, DecoderCost) else ()
+    # What a swept or optimised rate is without the bits that name decoders.
+    alone = [column for column in charged if column in (problem.objective.column, *found.swept)]
     head += ["status", problem.objective.column, "gap", *(f"price of {column}" for column in found.swept)]
+    head += [f"{column} of files" for column in alone]
     rows: list[Sequence[Any]] = [[*head, "points", "place"]]
     shown, repeats = found.points, ""
     if len(found.sweeps) == 2 and len(shown) > MOST_ROWS and found.found:
@@ -197,6 +193,7 @@ def describe(found: Frontier, gain: FrontierGain) -> str:
         row: list[str] = [f"{budget:g}" for budget in point.budgets]
         row += [point.status.value, number_text(point.objective), "-" if point.gap is None else f"{point.gap:.1g}"]
         row += [number_text(price, 4) for price in point.swept_prices]
+        row += [number_text(point.averages_of_files.get(column)) for column in alone]
         rows.append([*row, str(len(point.counts)) if point.found else "-", place_words(point)])
     left = (len(found.sweeps), len(rows[0]) - 1)
     lines = [

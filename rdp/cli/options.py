@@ -57,3 +57,15 @@ def require_writable(out: Path) -> None:
             pass
     except OSError as error:
         raise write_error(out, error) from error
+
+
+def require_folder(out: Path) -> None:
+    """Make the folder where it is missing; raises `SpecError` for a file of that name."""
+    from rdp.tables.manifest import write_error
+
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise SpecError(f"--out {out} is a file; name a folder") from error
+    except OSError as error:
+        raise write_error(out, error) from error

@@ -68,6 +68,9 @@ def _packed(done: Pack) -> str:
         *(f"  {point.images:>6}  {point.point}" for point in done.manifest.points),
         f"side information: {side.sentence}",
     ]
+    decoders = done.manifest.decoder_information
+    if decoders is not None:
+        lines.append(f"choice of decoders: {decoders.sentence}")
     return "\n".join(lines)
 
 

@@ -106,6 +106,14 @@ SideInfo = Annotated[
         rich_help_panel=BUDGETS,
     ),
 ]
+NoDecoderInfo = Annotated[
+    bool,
+    typer.Option(
+        "--no-decoder-info",
+        help="Leave out of bpp and nbytes the bits that name the decoder where points share a file.",
+        rich_help_panel=BUDGETS,
+    ),
+]
 
 
 def statement_words(
@@ -126,6 +134,7 @@ def statement_words(
     groups: str,
     max_points: str | None,
     side_info: bool,
+    no_decoder_info: bool,
 ) -> dict[str, Any]:
     """What was typed as the keywords of `rdp.solve`; raises `SpecError` that names the option."""
     return {
@@ -145,4 +154,5 @@ def statement_words(
         "groups": groups,
         "max_points": None if max_points is None else whole("--max-points", max_points),
         "side_info": side_info,
+        "decoder_info": not no_decoder_info,
     }

@@ -66,7 +66,7 @@ def rate_target_command(
     check_device(device)
     keep_freed_memory(KEPT_FREE)
     _check(initial, network, channels, latent_channels, threads)
-    _set_threads(threads)
+    set_threads(threads)
     from rdp.training.rate_target import RateTargetOptions, train_to_rate
     from rdp.training.steps import TrainingInterrupted
 
@@ -161,7 +161,7 @@ def _fresh(
     return fresh_network(network, {name: value for name, value in given.items() if value is not None}, seed)
 
 
-def _set_threads(threads: int | None) -> None:
+def set_threads(threads: int | None) -> None:
     """Of this process, which does nothing else."""
     if threads is not None:
         import torch

@@ -36,6 +36,7 @@ def solve_command(
     forbid: options.Forbid = None,
     max_points: options.MaxPoints = None,
     side_info: options.SideInfo = False,
+    no_decoder_info: options.NoDecoderInfo = False,
     solver: Annotated[
         str, typer.Option(help="auto, cbc, cp-sat, dual, highs or scip.", rich_help_panel=options.SOLVING)
     ] = "auto",
@@ -120,6 +121,7 @@ def solve_command(
         groups=groups,
         max_points=max_points,
         side_info=side_info,
+        no_decoder_info=no_decoder_info,
     )
     how: dict[str, Any] = {
         "time_limit": None if time_limit is None else number("--time-limit", time_limit),

@@ -42,6 +42,7 @@ def describe(selection: Selection) -> str:
     averages = [(c, number_text(a)) for c, a in selection.averages.items() if _is_other(selection, c)]
     if averages:
         lines += ["", *aligned([("other averages", ""), *averages], left=(0,))]
+    lines += _decoder_lines(selection)
     return "\n".join(lines)
 
 
@@ -54,6 +55,21 @@ def _relaxation_line(selection: Selection) -> list[str]:
     split = selection.split_images
     mixed = "" if split is None else f", with {counted(split, 'image')} split between points"
     return [f"linear relaxation: {selection.lp_bound:.9g}{mixed}"]
+
+
+def _decoder_lines(selection: Selection) -> list[str]:
+    """What the choice of decoders takes, and the rates without it."""
+    from rdp.selection.decoder_cost import DecoderCost
+
+    cost, choice = selection.problem.naming, selection.choice
+    if not isinstance(cost, DecoderCost) or choice is None:
+        return []
+    without = [f"{column} {number_text(value)}" for column, value in selection.averages_of_files.items()]
+    return [
+        "",
+        f"{cost.sentence};",
+        f"{cost.bits_at(choice).sum():.6g} bits in all, the average of the files alone: {', '.join(without)}",
+    ]
 
 
 def _is_other(selection: Selection, column: str) -> bool:

@@ -157,6 +157,11 @@ class Codec(ABC):
         """Raise `SpecError` for values that do not go together; most families have nothing to refuse."""
         return
 
+    @classmethod
+    def check_same(cls, known: OperatingPoint, other: OperatingPoint) -> None:
+        """Raise `SpecError` if two points of one name, whose definitions are not equal, mean different things."""
+        return
+
     @property
     def version(self) -> str:
         """Library or program with its version, as tables record it."""

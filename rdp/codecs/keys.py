@@ -19,8 +19,10 @@ class Key:
     """One key of a family's schema.
 
     `default` None means that the key may be left out and is then left out of the canonical spelling too, unless it is
-    `required`. `minimum` and `maximum` bound numbers, ends included. `changes_file` is False for keys that only the
-    decoder sees: points that differ in nothing else share the file.
+    `required`. `implied` is the value that is then meant, and so is never spelled: written out, it is left out of the
+    canonical spelling again (for keys that a family gets when points without them have names already). `minimum` and
+    `maximum` bound numbers, ends included. `form` says in words what a text is written like. `changes_file` is False
+    for keys that only the decoder sees: points that differ in nothing else share the file.
     """
 
     name: str
@@ -33,6 +35,8 @@ class Key:
     choices: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
     changes_file: bool = True
+    implied: Value | None = None
+    form: str = "text"
 
     @property
     def is_number(self) -> bool:
@@ -46,7 +50,7 @@ class Key:
         if self.kind == "choice":
             return "|".join(self.choices)
         if self.kind == "text":
-            return "text"
+            return self.form
         low, high = self.minimum, self.maximum
         noun = "a whole number" if self.kind == "integer" else "a number"
         if low is not None and high is not None:

@@ -42,7 +42,9 @@ def parse_points(specs: str | Iterable[str], tools: Tools | None = None) -> list
         if not isinstance(spec, str):
             raise SpecError(f"operating points are given as text such as 'webp:quality=50', not as {spec!r}")
         for point in _expand(spec, tools or {}):
-            points.setdefault(point.name, point)
+            known = points.setdefault(point.name, point)
+            if known.definition != point.definition:
+                load_family(point.family).check_same(known, point)
     return list(points.values())
 
 
@@ -107,10 +109,12 @@ def _known(pairs: Mapping[str, str], codec: type[Codec], schema: Mapping[str, Ke
 
 
 def _complete(schema: Iterable[Key], given: Mapping[str, Value], spec: str) -> tuple[tuple[str, Value], ...]:
-    """All values in schema order, defaults written out."""
+    """All values in schema order, defaults written out; but not those that a key left out implies."""
     values: list[tuple[str, Value]] = []
     for key in schema:
         value = given.get(key.name, key.default)
+        if value is not None and value == key.implied:
+            continue
         if value is not None:
             values.append((key.name, value))
         elif key.required:

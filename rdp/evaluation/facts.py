@@ -61,14 +61,16 @@ def group_points(points: Sequence[OperatingPoint], facts: Mapping[str, CodecFact
     """Points in order, cut into groups whose weights fit into `room` bytes (one codec always does): group by point.
 
     A worker does all images of one group before the next, and all points of a group for an image that it has read:
-    with all points at once it would load weights over and over, with one point at a time read every image anew.
+    with all points at once it would load weights over and over, with one point at a time read every image anew. Points
+    of one encoder, which stand side by side, stay together, so that their file is made once.
     """
     groups: dict[str, int] = {}
-    group, held = 0, 0
+    group, held, encoder = 0, 0, ""
     for point in points:
         nbytes = facts[point.name].weights_nbytes
-        if held and nbytes and held + nbytes > room:
+        if held and nbytes and held + nbytes > room and facts[point.name].encoder_id != encoder:
             group, held = group + 1, 0
+        encoder = facts[point.name].encoder_id
         groups[point.name] = group
         held += nbytes
     return groups

@@ -13,6 +13,15 @@ from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
+class Latents:
+    """What a batch of N images becomes on its way into files: fields as those of `ModelOutput`."""
+
+    likelihoods: Mapping[str, Tensor]
+    y: Tensor
+    y_hat: Tensor
+
+
+@dataclass(frozen=True)
 class ModelOutput:
     """A forward pass over a batch of N images.
 
@@ -74,12 +83,17 @@ class CompressionModel(nn.Module, ABC):
         return image
 
     @abstractmethod
-    def forward(self, x: Tensor) -> ModelOutput:
-        """Images (N, 3, H, W) in [0, 1], sides multiples of `stride`, through the codec.
+    def code(self, x: Tensor) -> Latents:
+        """Images (N, 3, H, W) in [0, 1], sides multiples of `stride`, to quantised latents; nothing is synthesised.
 
         In training mode the latent carries the noise (or whatever the quantiser does) that makes it differentiable,
         in evaluation mode it is rounded.
         """
+
+    def forward(self, x: Tensor) -> ModelOutput:
+        """Images (N, 3, H, W) in [0, 1] through the codec: `code`, then `synthesise`."""
+        latents = self.code(x)
+        return ModelOutput(self.synthesise(latents.y_hat), latents.likelihoods, latents.y, latents.y_hat)
 
     def auxiliary_loss(self) -> Tensor:
         """What keeps the quantiles of factorised densities where they belong; 0 where there is none."""

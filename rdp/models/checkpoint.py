@@ -18,6 +18,7 @@ import torch
 
 from rdp.errors import SpecError, WeightsError
 from rdp.models.base import CompressionModel
+from rdp.models.decoder_names import FORMAT as DECODER_FORMAT
 from rdp.models.registry import create_model
 from rdp.models.tensor_files import (
     plain_tensors,
@@ -110,6 +111,11 @@ def read_header(path: str | Path) -> ModelHeader:
     """
     path = Path(path)
     metadata = read_texts(path)
+    if metadata.get("format") == DECODER_FORMAT:
+        raise WeightsError(
+            f"{path} holds a decoder alone (of the encoder {metadata.get('encoder')}): give the network's own file, "
+            "and in an operating point this one as decoder=FILE"
+        )
     if metadata.get("format") != FORMAT:
         raise WeightsError(
             f"{path} is a safetensors file, but not of a network of rdp: `rdp weights convert` makes one of "

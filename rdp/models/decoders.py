@@ -8,18 +8,20 @@ files it decodes: `encoder` is the identity of encoder and entropy model. Its `n
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import torch
 from torch import nn
 
 from rdp.errors import SpecError, WeightsError
 from rdp.models.base import CompressionModel
+from rdp.models.decoder_names import FORMAT, OWN, check_name, gamma_name
 from rdp.models.registry import create_model
 from rdp.models.tensor_files import (
     plain_tensors,
@@ -30,14 +32,26 @@ from rdp.models.tensor_files import (
     write_tensors,
 )
 
-FORMAT = "rdp-decoder"
+__all__ = [
+    "FORMAT",
+    "OWN",
+    "VERSION",
+    "DecoderHeader",
+    "check_name",
+    "gamma_name",
+    "is_decoder",
+    "load_decoder",
+    "mix_decoders",
+    "read_decoder_header",
+    "save_decoder",
+    "with_decoder",
+]
+
 VERSION = "1"
 
-OWN = "mse"
-"""What points call the decoder in a network's own file of weights. No other decoder has this name."""
-
-_NAME = re.compile(r"[a-z][a-z0-9_.-]*")
 _OWN_TEXTS = ("format", "version", "name", "architecture", "config", "encoder")
+
+Model = TypeVar("Model", bound=CompressionModel)
 
 
 @dataclass(frozen=True)
@@ -54,39 +68,6 @@ class DecoderHeader:
     config: Mapping[str, Any]
     encoder: str
     notes: Mapping[str, str]
-
-
-def gamma_name(gamma: Decimal | float | str) -> str:
-    """What the decoder tuned with that weight of the distortion is called: g1e-4, g2.5e-3, g0, g3.
-
-    Shortest digits, so that equal numbers have equal names. Raises `SpecError` for what is no finite number from 0 on.
-    """
-    try:
-        number = Decimal(str(gamma))
-    except ArithmeticError as error:
-        raise SpecError(f"gamma {gamma!r} is not a number") from error
-    if not number.is_finite() or number < 0:
-        raise SpecError(f"gamma {gamma} is not a finite number, 0 or more")
-    if number == 0:
-        return "g0"
-    _, digits, _ = number.normalize().as_tuple()
-    power = number.adjusted()
-    text = "".join(map(str, digits))
-    mantissa = text[0] + ("." + text[1:] if text[1:] else "")
-    return f"g{mantissa}" + (f"e{power}" if power else "")
-
-
-def check_name(name: str) -> str:
-    """The name, if a decoder may have it: lower-case letters, digits and `_.-`, a letter first, no `..`, not `mse`.
-
-    Raises `SpecError` otherwise.
-    """
-    if not _NAME.fullmatch(name) or ".." in name or name == OWN:
-        raise SpecError(
-            f"{name!r} is no name for a decoder: lower-case letters, digits and _.-, a letter first; {OWN!r} is the "
-            "network's own"
-        )
-    return name
 
 
 def save_decoder(
@@ -170,3 +151,26 @@ def load_decoder(path: str | Path, network: CompressionModel, encoder: str) -> n
         lines = " ".join(line.strip() for line in str(error).splitlines()[:4])
         raise WeightsError(f"{path} does not fit {network.architecture!r}: {lines}") from error
     return decoder.eval()
+
+
+def with_decoder(model: Model, decoder: nn.Module) -> Model:
+    """The network with another synthesis transform; all else is shared with `model`, which is not changed."""
+    twin = copy.copy(model)
+    twin._modules = {**model._modules, "synthesis": decoder}
+    return twin
+
+
+def mix_decoders(first: nn.Module, second: nn.Module, share: float) -> nn.Module:
+    """A decoder whose parameters are (1 - share) times those of `first` plus share times those of `second`.
+
+    All floating-point parameters and buffers, as they are stored: kernels, biases, and those of normalisations in the
+    form in which they are trained, so that of GDN it is the roots of beta and gamma that are interpolated
+    (`rdp.models.activations`). Both are of one layout, and neither is changed. Sums are made in float64.
+    """
+    decoder = copy.deepcopy(first)
+    others = second.state_dict()
+    with torch.no_grad():
+        for name, tensor in decoder.state_dict().items():
+            if tensor.is_floating_point():
+                tensor.copy_((1 - share) * tensor.double() + share * others[name].double())
+    return decoder

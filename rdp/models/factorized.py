@@ -11,7 +11,7 @@ from abc import abstractmethod
 from torch import Tensor, nn
 
 from rdp.models.activations import create_activation
-from rdp.models.base import CompressionModel, ModelOutput
+from rdp.models.base import CompressionModel, Latents
 from rdp.models.densities import FactorizedDensity
 from rdp.models.layers import conv, deconv
 from rdp.models.quantizers import Quantized, Quantizer, create_quantizer
@@ -96,12 +96,11 @@ class FactorizedPrior(StridedAutoencoder):
     def _make_entropy_model(self, channels: int, latent_channels: int) -> None:
         self.prior = FactorizedDensity(latent_channels)
 
-    def forward(self, x: Tensor) -> ModelOutput:
-        """Images (N, 3, H, W) in [0, 1] through the codec; see `CompressionModel.forward`."""
+    def code(self, x: Tensor) -> Latents:
+        """Images (N, 3, H, W) in [0, 1] to quantised latents; see `CompressionModel.code`."""
         y = self.analyse(x)
         quantized = quantize_by_channel(self.quantizer, y, self.prior, self.training)
-        return ModelOutput(
-            x_hat=self.synthesise(quantized.for_synthesis),
+        return Latents(
             likelihoods={"y": self.prior.likelihood(quantized.for_likelihood)},
             y=y,
             y_hat=quantized.for_synthesis,

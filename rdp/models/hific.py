@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from rdp.errors import SpecError
 from rdp.models.activations import create_activation
-from rdp.models.base import CompressionModel, ModelOutput
+from rdp.models.base import CompressionModel, Latents
 from rdp.models.densities import SCALE_BOUND, FactorizedDensity, gaussian_likelihood
 from rdp.models.factorized import quantize_by_channel
 from rdp.models.layers import deconv
@@ -111,14 +111,13 @@ class HiFiC(CompressionModel):
         z: Tensor = self.hyper_analysis(y)
         return z
 
-    def forward(self, x: Tensor) -> ModelOutput:
-        """Images (N, 3, H, W) in [0, 1] through the codec; see `CompressionModel.forward`."""
+    def code(self, x: Tensor) -> Latents:
+        """Images (N, 3, H, W) in [0, 1] to quantised latents; see `CompressionModel.code`."""
         y = self.analyse(x)
         z = quantize_by_channel(self.hyper_quantizer, self.hyper_analyse(y), self.prior, self.training)
         mean, scale = self.hyper_synthesis_mean(z.for_synthesis), self.hyper_synthesis_scale(z.for_synthesis)
         quantized = self.quantizer(y, mean, training=self.training)
-        return ModelOutput(
-            x_hat=self.synthesise(quantized.for_synthesis),
+        return Latents(
             likelihoods={
                 "y": gaussian_likelihood(quantized.for_likelihood, scale, mean, bound=SCALE_BOUND),
                 "z": self.prior.likelihood(z.for_likelihood),

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from rdp.errors import SpecError, suggest
-from rdp.models.base import ModelOutput
+from rdp.models.base import Latents
 from rdp.models.densities import FactorizedDensity, gaussian_likelihood
 from rdp.models.factorized import StridedAutoencoder, quantize_by_channel
 from rdp.models.layers import conv, deconv
@@ -82,13 +82,12 @@ class Hyperprior(StridedAutoencoder):
     def gaussian_parameters(self, hyper: Tensor) -> GaussianParameters:
         """The law of y from the output of `hyper_synthesis`."""
 
-    def forward(self, x: Tensor) -> ModelOutput:
-        """Images (N, 3, H, W) in [0, 1] through the codec; see `CompressionModel.forward`."""
+    def code(self, x: Tensor) -> Latents:
+        """Images (N, 3, H, W) in [0, 1] to quantised latents; see `CompressionModel.code`."""
         y = self.analyse(x)
         z = quantize_by_channel(self.quantizer, self.hyper_analyse(y), self.prior, self.training)
         y_hat, likelihood = self._code_latent(y, self.hyper_synthesis(z.for_synthesis))
-        return ModelOutput(
-            x_hat=self.synthesise(y_hat),
+        return Latents(
             likelihoods={"y": likelihood, "z": self.prior.likelihood(z.for_likelihood)},
             y=y,
             y_hat=y_hat,

@@ -8,17 +8,25 @@ from __future__ import annotations
 
 import json
 import string
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Protocol
 
 from rdp.errors import WeightsError
-
-if TYPE_CHECKING:
-    from rdp.models.checkpoint import ModelHeader
 
 NOTE = "trained_on"
 DIGITS = 16
 """Of an image's 64 hex digits, those that the note holds."""
+
+
+class Noted(Protocol):
+    """The header of a file with notes: that of a network, or of a decoder."""
+
+    @property
+    def path(self) -> Path: ...
+
+    @property
+    def notes(self) -> Mapping[str, str]: ...
 
 
 def trained_on_note(hashes: Iterable[str]) -> dict[str, str]:
@@ -38,7 +46,7 @@ def trained_on_note(hashes: Iterable[str]) -> dict[str, str]:
     return {NOTE: json.dumps(sorted(digits), separators=(",", ":"))}
 
 
-def trained_on(header: ModelHeader) -> frozenset[str]:
+def trained_on(header: Noted) -> frozenset[str]:
     """The first 16 hex digits of the hashes of the images that weights were trained on; empty where no note says it.
 
     Raises `WeightsError`, naming the file, for a note that is no list of such digits.
@@ -57,7 +65,7 @@ def trained_on(header: ModelHeader) -> frozenset[str]:
     return frozenset(listed)
 
 
-def _damaged(header: ModelHeader) -> WeightsError:
+def _damaged(header: Noted) -> WeightsError:
     return WeightsError(
         f"{header.path} is damaged: its note {NOTE!r} is not a list of {DIGITS} lower-case hex digits an image"
     )

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from rdp.errors import SpecError, suggest
 from rdp.models.activations import create_activation
-from rdp.models.base import CompressionModel, ModelOutput
+from rdp.models.base import CompressionModel, Latents, ModelOutput
 from rdp.models.densities import FactorizedDensity, laplace_likelihood
 from rdp.models.factorized import analysis_transform, quantize_by_channel
 from rdp.models.layers import conv, lower_bound, upsample
@@ -36,8 +36,16 @@ class LatentLaw:
 
 
 @dataclass(frozen=True)
+class ShrinkageLatents(Latents):
+    """Quantised latents; `y_norm`: the normalised latent of which the likelihood was taken, (N, M, h, w), at `step`."""
+
+    y_norm: Tensor
+    step: float
+
+
+@dataclass(frozen=True)
 class ShrinkageOutput(ModelOutput):
-    """A forward pass; `y_norm`: the normalised latent of which the likelihood was taken, (N, M, h, w), at `step`."""
+    """A forward pass; see `ShrinkageLatents`."""
 
     y_norm: Tensor
     step: float
@@ -138,8 +146,8 @@ class ShrinkageHyperprior(CompressionModel):
         scale, mean = hyper.chunk(2, 1)
         return LatentLaw(mean, lower_bound(scale.abs(), SIGMA_BOUND))
 
-    def forward(self, x: Tensor, step: float = 1.0) -> ShrinkageOutput:
-        """Images (N, 3, H, W) in [0, 1] through the codec at a step above 0; see `CompressionModel.forward`.
+    def code(self, x: Tensor, step: float = 1.0) -> ShrinkageLatents:
+        """Images (N, 3, H, W) in [0, 1] to quantised latents at a step above 0; see `CompressionModel.code`.
 
         Raises `SpecError` for another step.
         """
@@ -150,8 +158,7 @@ class ShrinkageHyperprior(CompressionModel):
         law = self.latent_law(self.hyper_synthesis(z.for_synthesis))
         y_norm = self.quantizer((y - law.mean) / law.scale, step=step, training=self.training)
         y_hat = law.scale * y_norm.for_synthesis + law.mean
-        return ShrinkageOutput(
-            x_hat=self.synthesise(y_hat),
+        return ShrinkageLatents(
             likelihoods={
                 "y": laplace_likelihood(y_norm.for_likelihood, step),
                 "z": self.prior.likelihood(z.for_likelihood),
@@ -161,6 +168,11 @@ class ShrinkageHyperprior(CompressionModel):
             y_norm=y_norm.for_likelihood,
             step=step,
         )
+
+    def forward(self, x: Tensor, step: float = 1.0) -> ShrinkageOutput:
+        """Images (N, 3, H, W) in [0, 1] through the codec at a step above 0: `code`, then `synthesise`."""
+        latents = self.code(x, step)
+        return ShrinkageOutput(self.synthesise(latents.y_hat), **vars(latents))
 
     def trained_likelihood(self, y_norm: Tensor, step: float = 1.0) -> Tensor:
         """Probability of every element of the normalised latent, (N, M, h, w), under its channel's learned density.

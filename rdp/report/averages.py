@@ -17,6 +17,7 @@ from rdp.columns import COLUMNS, METRIC_COLUMNS, Direction, describe
 from rdp.errors import TableError, suggest
 from rdp.selection import Problem, Selection
 from rdp.selection.grid import Grid
+from rdp.selection.naming import Kind
 from rdp.selection.problem import BoolArray, FloatArray, IntArray, weighted_mean
 from rdp.selection.statement import Weighting
 
@@ -25,7 +26,15 @@ Transform = Literal["", "psnr", "db"]
 DB_OF_MEAN = "_of_mean"
 PSNR_OF_MEAN_MSE = "psnr_of_mean_mse"
 BY_PIXELS = "_by_pixels"
-WITH_SIDE_INFO = "_with_side_info"
+WITH: Mapping[Kind, tuple[str, str, str]] = {
+    "index": ("_with_side_info", "with side information", "with the bits that name each image's point"),
+    "decoder": (
+        "_with_decoder_info",
+        "with choice of decoder",
+        "with the bits that name each image's decoder among those of its file, and none for one point for all images",
+    ),
+}
+"""What averages with bits beside the files are called: the end of their key, of their title, of their meaning."""
 
 _UNREPORTED = {"width", "height", "session", "nbytes", "bpp_estimated", "bpp_fixed_law", "encode_s", "decode_s"}
 """Numbers of ours that are shown only when they are asked for, or optimised or bounded."""
@@ -39,8 +48,8 @@ class Average:
 
     `key` names it in CSV files and in `--columns`. The weighted mean of `column` is taken, values above `cap` counting
     as the cap, and then `transform` is applied to the mean. `secondary` ones stand in the CSV files and in the
-    comparison, not in the table of points. With `side_info` the bits that name an image's point are part of its value:
-    selections and their baselines have such an average, a point alone has none.
+    comparison, not in the table of points. `naming` says which bits beside the files are part of its values
+    (`rdp.selection.naming`): selections and their baselines have such an average, a point alone has none.
     """
 
     key: str
@@ -53,7 +62,7 @@ class Average:
     cap: float | None = None
     transform: Transform = ""
     secondary: bool = False
-    side_info: bool = False
+    naming: Kind | None = None
 
     @property
     def heading(self) -> str:
@@ -84,24 +93,25 @@ class Cells:
     present: BoolArray
     pixels: FloatArray | None
 
-    def average(self, average: Average, choice: IntArray, added: Mapping[str, FloatArray]) -> float:
+    def average(self, average: Average, choice: IntArray, added: Mapping[Kind, Mapping[str, FloatArray]]) -> float:
         """Mean (before the transform) over all images at a choice (N,) of point numbers; NaN if a value is missing.
 
-        `added` has by column the side information (N,) of every image, for the averages that include it.
+        `added` has by kind and column what bits beside the files add to every image (N,), for averages that include it.
         """
         mean = average.mean(self.grid.values(average.column)[np.arange(len(choice)), choice], self.pixels)
-        if not average.side_info:
+        if average.naming is None:
             return mean
-        if average.column not in added:
+        bits = added.get(average.naming, {})
+        if average.column not in bits:
             return math.nan
-        return mean + replace(average, cap=None).mean(added[average.column], self.pixels)
+        return mean + replace(average, cap=None).mean(bits[average.column], self.pixels)
 
     def point_averages(self, average: Average) -> list[float]:
         """The number shown for each point: over the images that have it, NaN where one of those has no value.
 
-        NaN for averages with side information.
+        NaN for averages with bits beside the files.
         """
-        if average.side_info:
+        if average.naming is not None:
             return [math.nan] * len(self.grid.points)
         values = self.grid.values(average.column)
         return [self._point_average(average, values[:, k], self.present[:, k]) for k in range(values.shape[1])]
@@ -159,16 +169,18 @@ def find_average(averages: Mapping[str, Average], key: str, source: str) -> Aver
 def average_of(averages: Iterable[Average], problem: Problem, column: str, *, of_files: bool = False) -> Average | None:
     """The average that a problem means by one of its columns: of the same weights and cap; None if not among them.
 
-    Where the problem has side information in that column, so has the average, unless it is to be `of_files` alone.
+    Where the problem has bits beside the files in that column, so has the average, unless it is to be `of_files` alone.
     """
     weighting, cap = problem.terms[column].weighting, problem.statement.cap.get(column)
-    means = (column, weighting, "", not of_files and _is_charged(problem, column))
-    fitting = [a for a in averages if (a.column, a.weighting, a.transform, a.side_info) == means]
+    means = (column, weighting, "", None if of_files else _naming(problem, column))
+    fitting = [a for a in averages if (a.column, a.weighting, a.transform, a.naming) == means]
     return next((a for a in fitting if a.cap == cap), next((a for a in fitting if a.cap is None), None))
 
 
-def _is_charged(problem: Problem, column: str) -> bool:
-    return problem.index_cost is not None and column in problem.index_cost.added
+def _naming(problem: Problem, column: str) -> Kind | None:
+    """Which bits beside the files a problem has in that column."""
+    naming = problem.naming
+    return naming.kind if naming is not None and column in naming.columns else None
 
 
 def _default_columns(cells: Cells, problems: Sequence[Problem]) -> list[str]:
@@ -247,18 +259,19 @@ def _capped(plain: Average, cells: Cells, problems: Sequence[Problem]) -> list[A
 
 
 def _charged(averages: Sequence[Average], column: str, problems: Sequence[Problem]) -> list[Average]:
-    """The averages with side information that selections were made with."""
-    meant = [average_of(averages, p, column, of_files=True) for p in problems if _is_charged(p, column)]
+    """The averages with bits beside the files that selections were made with."""
+    charged = [(p, naming) for p in problems if (naming := _naming(p, column)) is not None]
+    meant = [(average_of(averages, p, column, of_files=True), naming) for p, naming in charged]
     return [
         replace(
             average,
-            key=average.key + WITH_SIDE_INFO,
-            title=f"{average.title}, with side information",
-            meaning=f"{average.meaning}, with the bits that name each image's point",
+            key=average.key + WITH[naming][0],
+            title=f"{average.title}, {WITH[naming][1]}",
+            meaning=f"{average.meaning}, {WITH[naming][2]}",
             secondary=True,
-            side_info=True,
+            naming=naming,
         )
-        for average in dict.fromkeys(meant)
+        for average, naming in dict.fromkeys(meant)
         if average is not None
     ]
 

@@ -11,6 +11,8 @@ import numpy as np
 from rdp.report.averages import Average, all_averages, average_of, find_average
 from rdp.report.names import curves
 from rdp.report.study import Reported, Share, Study
+from rdp.selection import Selection
+from rdp.selection.decoder_cost import DecoderCost
 from rdp.selection.problem import FloatArray, weighted_mean
 
 MOST_PANELS = 3
@@ -218,15 +220,26 @@ def _hull(
 
 
 def _budgets(study: Study, averages: Sequence[Average], axis: Average) -> tuple[float, ...]:
-    """Budgets on the average that an axis shows; of those with side information, what they leave for the files."""
+    """Budgets on the average that an axis shows; of those with bits beside the files, what they leave for the files."""
     found = []
-    for problem in (one.selection.problem for one in study.selections):
-        added = {} if problem.index_cost is None else problem.index_cost.added
+    for selection in (one.selection for one in study.selections):
+        problem = selection.problem
         for column, _, budget in problem.statement.budgets:
             if average_of(averages, problem, column, of_files=True) == axis:
-                side = weighted_mean(added[column], problem.terms[column].weights) if column in added else 0.0
-                found.append(budget - side)
+                found.append(budget - _beside(selection, column))
     return tuple(sorted(set(found)))
+
+
+def _beside(selection: Selection, column: str) -> float:
+    """What bits beside the files add to an average; those of decoders at the selection's choice, 0 without one."""
+    problem, choice = selection.problem, selection.choice
+    if problem.naming is None or column not in problem.naming.columns:
+        return 0.0
+    if choice is None:
+        if problem.index_cost is None:
+            return 0.0
+        choice = np.zeros(len(problem.images), dtype=np.int64)
+    return weighted_mean(problem.naming.at(column, choice), problem.terms[column].weights)
 
 
 def _is_wide(values: Sequence[float]) -> bool:
@@ -251,6 +264,8 @@ def _left_out(
         notes.append("Budgets of groups are not drawn: the axes show averages over all images.")
     if any(problem.index_cost is not None for problem in problems):
         notes.append("Rates are drawn without side information, and so are the budgets that include it.")
+    if any(isinstance(problem.naming, DecoderCost) for problem in problems):
+        notes.append("Rates are drawn without the bits that name decoders, and so are the budgets that include them.")
     for one, index in ((one, k) for k, one in enumerate(study.selections) if one.selection.found):
         if not any(spot.kind == "selection" and spot.index == index for panel in panels for spot in panel.spots):
             notes.append(f"Selection {one.name} is not drawn: its averages are not finite.")

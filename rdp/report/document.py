@@ -14,6 +14,7 @@ from rdp.report.tables import comparison_table, sense_words
 from rdp.report.text import TextTable, general, percent, shares_text
 from rdp.selection import Problem, Status
 from rdp.selection.baselines import Baseline
+from rdp.selection.decoder_cost import DecoderCost
 
 _STATUS = {
     Status.OPTIMAL: "no selection is better, within the gap that is stated",
@@ -60,6 +61,11 @@ def asked(problem: Problem) -> str:
     if problem.index_cost is not None:
         charged = " and ".join(code(column) for column in problem.index_cost.added)
         extras.append(f"side information counts in {charged}")
+    if isinstance(problem.naming, DecoderCost):
+        charged = " and ".join(code(column) for column in problem.naming.columns)
+        extras.append(f"the bits that name an image's decoder count in {charged}")
+    elif problem.statement.decoder_info is False:
+        extras.append("points share files, and the bits that name an image's decoder are left out")
     extras += [f"{len(statement.fix)} images fixed"] if statement.fix else []
     extras += [f"{len(statement.forbid)} choices forbidden"] if statement.forbid else []
     return text + (f" Also: {'; '.join(extras)}." if extras else "")
@@ -121,6 +127,8 @@ def _baseline_sentence(study: Study, one: Reported, name: str, baseline: Baselin
     text += f" It leaves unspent {unspent}." if unspent else ""
     if problem.index_cost is not None and baseline.index_bits < problem.index_cost.bits:
         text += " Its side information is one number for all images."
+    if isinstance(problem.naming, DecoderCost) and baseline.once:
+        text += " All images have its decoder, which takes no bits."
     return text + _left_out(study, baseline)
 
 

@@ -27,7 +27,7 @@ def points_frame(study: Study) -> pd.DataFrame:
     data: dict[str, Any] = {"point": study.points, "images": study.images_of}
     data["failed"] = study.cells.grid.failed.sum(axis=0)
     for average in study.averages:
-        if not average.side_info:
+        if average.naming is None:
             data[average.key] = study.cells.point_averages(average)
     frame = pd.DataFrame(data)
     for one in study.selections:

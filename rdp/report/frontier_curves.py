@@ -17,10 +17,12 @@ from rdp.columns import Direction, describe
 from rdp.report.averages import BY_PIXELS, PSNR_OF_MEAN_MSE, Average
 from rdp.report.names import curves
 from rdp.selection.check import excess_of
+from rdp.selection.decoder_cost import DecoderCost
 from rdp.selection.frontiers.grid import Sweep
 from rdp.selection.frontiers.point import FrontierPoint, is_of
 from rdp.selection.frontiers.shape import dominated_points
 from rdp.selection.frontiers.verb import Frontier
+from rdp.selection.named_once import named_once
 from rdp.selection.problem import BoolArray, Constraint
 from rdp.selection.single_points import eligible_points
 
@@ -136,8 +138,16 @@ def direction_of(frontier: Frontier, column: str) -> Direction | None:
 def single_curves(frontier: Frontier, main: MainCurve) -> tuple[list[SingleCurve], list[str]]:
     """The curves of the single points that every image may take, within the budgets that the curve keeps, and notes."""
     problem = frontier.problem
-    numbers, choices, left_out = eligible_points(problem)
-    within = [k for k, choice in enumerate(choices) if all(excess_of(one, choice) <= 0 for one in main.kept)]
+    # A point that all images are at needs no bits for its decoder.
+    once = named_once(problem) if isinstance(problem.naming, DecoderCost) else problem
+    numbers, choices, left_out = eligible_points(problem, once)
+    judged = [once if (choice == number).all() else problem for number, choice in zip(numbers, choices, strict=True)]
+    kept = [k for k, constraint in enumerate(problem.constraints) if any(constraint is one for one in main.kept)]
+    within = [
+        k
+        for k, choice in enumerate(choices)
+        if all(excess_of(judged[k].constraints[place], choice) <= 0 for place in kept)
+    ]
     notes = []
     if left_out:
         notes.append(
@@ -146,14 +156,17 @@ def single_curves(frontier: Frontier, main: MainCurve) -> tuple[list[SingleCurve
         )
     if problem.index_cost is not None:
         notes.append("The rates of single points include the side information, too.")
+    elif problem.naming is not None:
+        notes.append("The rates of single points have no bits that name a decoder: all images have the same one.")
     if len(within) < len(numbers):
         budgets = " and ".join(constraint.name for constraint in main.kept)
         notes.append(f"{len(numbers) - len(within)} single points that do not keep {budgets} are not compared.")
-    place = {problem.points[numbers[k]]: choices[k] for k in within}
+    place = {problem.points[numbers[k]]: (judged[k].terms, choices[k]) for k in within}
     out = []
     for curve in curves(list(place)):
-        xs = [problem.terms[main.x_column].average(place[point]) for point in curve.points]
-        ys = [problem.terms[main.y_column].average(place[point]) for point in curve.points]
+        on = [place[point] for point in curve.points]
+        xs = [terms[main.x_column].average(choice) for terms, choice in on]
+        ys = [terms[main.y_column].average(choice) for terms, choice in on]
         out.append(SingleCurve(curve.label, curve.family, curve.points, tuple(xs), tuple(ys)))
     return out, notes
 

@@ -25,22 +25,23 @@ FRONTIER_LINE: dict[str, Any] = {"color": BLACK, "linewidth": 1.0, "linestyle": 
 
 def draw_curve(plot: CurvePlot, formats: Sequence[FigureFormat]) -> dict[FigureFormat, bytes]:
     """The frontier's curve, optima of the relaxation filled, others hollow, with the single points of each codec."""
-    return _drawn(lambda: _curve_figure(plot), formats)
+    return drawn(lambda: _curve_figure(plot), formats)
 
 
 def draw_plane(plane: Plane, formats: Sequence[FigureFormat]) -> dict[FigureFormat, bytes]:
     """One line for each fixed value, from dark to light."""
-    return _drawn(lambda: _plane_figure(plane), formats)
+    return drawn(lambda: _plane_figure(plane), formats)
 
 
 def draw_surface(surface: Surface, formats: Sequence[FigureFormat]) -> dict[FigureFormat, bytes]:
     """Points and triangles in three dimensions, the third average also as colour."""
     from rdp.report.frontier_surface import surface_figure
 
-    return _drawn(lambda: surface_figure(surface), formats)
+    return drawn(lambda: surface_figure(surface), formats)
 
 
-def _drawn(make: Callable[[], Figure], formats: Sequence[FigureFormat]) -> dict[FigureFormat, bytes]:
+def drawn(make: Callable[[], Figure], formats: Sequence[FigureFormat]) -> dict[FigureFormat, bytes]:
+    """The files of the figure that `make` makes in the style of all figures."""
     import matplotlib
 
     # A user's own matplotlibrc must not change a report; the settings are back after the block.
@@ -53,7 +54,7 @@ def _drawn(make: Callable[[], Figure], formats: Sequence[FigureFormat]) -> dict[
 
 def _curve_figure(plot: CurvePlot) -> Figure:
     entries = _curve_entries(plot)
-    figure, axis = _new_figure(entries, None)
+    figure, axis = new_figure(entries, None)
     draw_panel(axis, plot.panel, plot.panel.x_log)
     axis.set_xlabel(axis_text(plot.panel.x))
     if plot.held:
@@ -86,7 +87,7 @@ def _curve_entries(plot: CurvePlot) -> list[tuple[Mapping[str, Any], str]]:
 
 def _plane_figure(plane: Plane) -> Figure:
     entries = [(plane_style(k, len(plane.lines)), line.label) for k, line in enumerate(plane.lines)]
-    figure, axis = _new_figure(entries, plane.fixed)
+    figure, axis = new_figure(entries, plane.fixed)
     for k, line in enumerate(plane.lines):
         axis.plot(line.xs, line.ys, **plane_style(k, len(plane.lines)))
     axis.set_xlabel(axis_text(plane.x))
@@ -104,7 +105,7 @@ def plane_style(index: int, count: int) -> dict[str, Any]:
     return {"color": colour, "marker": MARKERS[index % len(MARKERS)], "markersize": 3.2, "linestyle": "-"}
 
 
-def _new_figure(entries: Sequence[tuple[Mapping[str, Any], str]], title: str | None) -> tuple[Figure, Any]:
+def new_figure(entries: Sequence[tuple[Mapping[str, Any], str]], title: str | None) -> tuple[Figure, Any]:
     """A figure of one panel with a legend below."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -131,4 +132,4 @@ def _new_figure(entries: Sequence[tuple[Mapping[str, Any], str]], title: str | N
     return figure, figure.subplots()
 
 
-__all__ = ["draw_curve", "draw_plane", "draw_surface", "plane_style"]
+__all__ = ["draw_curve", "draw_plane", "draw_surface", "drawn", "new_figure", "plane_style"]

@@ -9,6 +9,7 @@ from rdp.report.frontier_curves import axis_of
 from rdp.report.frontier_gain import Against, FrontierGain
 from rdp.report.markdown import code, escape, markdown_table
 from rdp.report.text import Cell, Number, Row, TextTable, decimals_for, fixed, general
+from rdp.selection.decoder_cost import DecoderCost
 from rdp.selection.frontiers.point import FrontierPoint, budget_names, distinct, swept_places
 from rdp.selection.frontiers.problem import attainable
 from rdp.selection.frontiers.verb import Frontier
@@ -106,10 +107,13 @@ def points_table(frontier: Frontier) -> TextTable:
     places = {c: decimals_for([p.averages[c] for p in frontier.found], axes[c].unit) for c in columns}
     symbols = {sweep.column: "≤" if sweep.sense == "at_most" else "≥" for sweep in frontier.sweeps}
     header = ["No.", *(f"{column} {symbol}" for column, symbol in symbols.items()), "Status"]
+    naming = frontier.problem.naming
+    charged = [c for c in columns if isinstance(naming, DecoderCost) and c in naming.columns]
     header += [axes[column].heading for column in columns]
+    header += [f"{axes[column].heading}, files alone" for column in charged]
     header += [f"Price of {column}" for column in frontier.swept] + ["Gap", "Place"]
-    rows = [_row(point, axes, places) for point in frontier.points]
-    align = "r" * (1 + len(symbols)) + "l" + "r" * (len(columns) + len(symbols) + 1) + "l"
+    rows = [_row(point, axes, places, charged) for point in frontier.points]
+    align = "r" * (1 + len(symbols)) + "l" + "r" * (len(columns) + len(charged) + len(symbols) + 1) + "l"
     note = (
         "Place: hull, an optimum of the linear relaxation, in which images may mix their points, and so on the convex "
         "hull of all selections; above that hull; or dominated by another point. A price is what one unit more of the "
@@ -118,11 +122,12 @@ def points_table(frontier: Frontier) -> TextTable:
     return TextTable("", align, tuple(header), (tuple(rows),), ((note,),))
 
 
-def _row(point: FrontierPoint, axes: Mapping[str, Average], places: Mapping[str, int]) -> Row:
+def _row(point: FrontierPoint, axes: Mapping[str, Average], places: Mapping[str, int], charged: Sequence[str]) -> Row:
     nothing = float("nan")
     cells: list[Cell] = [Number(str(point.number)), *(general(budget) for budget in point.budgets)]
     cells.append(point.status.value)
     cells += [fixed(point.averages.get(column, nothing), places[column]) for column in axes]
+    cells += [fixed(point.averages_of_files.get(column, nothing), places[column]) for column in charged]
     cells += [general(price, 4) for price in point.swept_prices]
     cells += [general(point.gap, 2), place_words(point)]
     return tuple(cells)

@@ -7,21 +7,24 @@
                         optimal, allowed_gap), points (all that were offered)
     selection_sha256    of `selection.json`, which lies beside it: the selection as `rdp solve` wrote it
     budgets             one object each: column, sense, budget, weighting, average, group (empty where the average is
-                        that of all images); with the side information, where the selection was solved with it
+                        that of all images); with the bits beside the files, where the selection was solved with such
     image_bounds        bounds on each image: column, sense, bound, worst (the value of the image nearest to it)
-    averages            one object a column: column, weighting, average; of the files alone, without side information
+    averages            one object a column: column, weighting, average; of the files alone, without bits beside them
     total_bits          of all files
     side_information    see `rdp.report.side_information`
+    decoder_information see `rdp.report.decoder_information`; not there where no bits that name decoders are charged
     points              one object a point in use: point, images, encoder_ids (keys and weights), decoder_ids,
                         codec_versions
     metrics             name, fingerprint, identity (with the SHA-256 of its weights) of what the averages are of
     tools               external tools: information for people. `rdp unpack` never runs a command line out of it
     files               one object an image: dataset, image, point, file (path in the delivery), nbytes, file_sha256,
                         reconstruction_sha256, pixels_sha256 (of the original), width, height, group (empty where no
-                        budget is of groups)
+                        budget is of groups), and beside decoder_information decoders (among how many the file's was
+                        chosen)
 
-Whether the selection was solved with side information is in the words of its statement (`side_info`); its objective is
-then with it. Version 1 has no groups, and no limit and shared bits in its side information; it is still read.
+Whether the selection was solved with side information, or with the bits that name decoders, is in the words of its
+statement (`side_info`, `decoder_info`); its objective is then with them. Version 1 has no groups, and no limit and
+shared bits in its side information; it is still read.
 
 There are no NaN or Infinity literals: such a number is null, and beside `name` stands `name_is`, as in
 `selection.json`.
@@ -36,6 +39,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, cast
 
+from rdp.report.decoder_information import DecoderInformation
 from rdp.report.delivery_names import PackError, check_names, read_inside
 from rdp.report.json_fields import (
     parse_json,
@@ -88,10 +92,16 @@ class Manifest:
     tools: tuple[Mapping[str, Any], ...] = ()
     rdp_version: str = ""
     caps: Mapping[str, float] = field(default_factory=dict)
+    decoder_information: DecoderInformation | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""
         side = asdict(self.side_information)
+        files, decoders = [asdict(one) for one in self.files], {}
+        if self.decoder_information is None:
+            files = [{name: value for name, value in one.items() if name != "decoders"} for one in files]
+        else:
+            decoders = {"decoder_information": asdict(self.decoder_information)}
         return {
             "format": FORMAT,
             "version": VERSION,
@@ -104,10 +114,11 @@ class Manifest:
             "averages": [asdict(one) | number("average", one.average) for one in self.averages],
             "total_bits": self.total_bits,
             "side_information": side | {"explanation": self.side_information.explanation},
+            **decoders,
             "points": [asdict(one) for one in self.points],
             "metrics": [asdict(one) for one in self.metrics],
             "tools": [dict(tool) for tool in self.tools],
-            "files": [asdict(one) for one in self.files],
+            "files": files,
         }
 
     def to_bytes(self) -> bytes:
@@ -170,7 +181,17 @@ def _manifest(document: dict[str, Any]) -> Manifest:
         tools=tuple(read_object(tool) for tool in document["tools"]),
         rdp_version=read_text(document, "rdp_version"),
         caps={name: read_real(caps, name) for name in caps},
+        decoder_information=_decoder_information(document),
     )
+
+
+def _decoder_information(document: Mapping[str, Any]) -> DecoderInformation | None:
+    if "decoder_information" not in document:
+        return None
+    entry = read_object(document["decoder_information"])
+    rates = (read_real(entry, name) for name in ("bpp", "bpp_files", "bpp_total"))
+    images, bits = read_whole(entry, "images_that_need_it"), read_real(entry, "total_bits")
+    return DecoderInformation(images, bits, read_weighting(entry), *rates)
 
 
 def _completed(document: dict[str, Any]) -> dict[str, Any]:
@@ -194,6 +215,7 @@ def _file(entry: Mapping[str, Any]) -> PackedFile:
         nbytes=read_whole(entry, "nbytes", 1),
         width=read_whole(entry, "width", 1),
         height=read_whole(entry, "height", 1),
+        decoders=read_whole(entry, "decoders", 1) if "decoders" in entry else 1,
     )
 
 

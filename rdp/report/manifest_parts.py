@@ -13,7 +13,8 @@ from rdp.selection.statement import Sense, Weighting
 class PackedFile:
     """One delivered file: of which image, at which point, and what it must hold and decode to.
 
-    `group` is that of the image where there are budgets of groups, and else empty.
+    `group` is that of the image where there are budgets of groups, and else empty. `decoders`: among how many decoders
+    of the file its own was chosen; 1 where no bits are charged for that.
     """
 
     dataset: str
@@ -27,11 +28,12 @@ class PackedFile:
     width: int
     height: int
     group: str = ""
+    decoders: int = 1
 
 
 @dataclass(frozen=True)
 class PackedAverage:
-    """The average of a column over the chosen cells, of the files alone, without side information."""
+    """The average of a column over the chosen cells, of the files alone, without bits beside them."""
 
     column: str
     weighting: Weighting
@@ -42,7 +44,7 @@ class PackedAverage:
 class PackedBudget:
     """A budget of the selection, and the average that it bounds: of all images, or of a group of them.
 
-    Where the selection was solved with side information, so is the average.
+    Where the selection was solved with bits beside the files, so is the average.
     """
 
     column: str
@@ -57,7 +59,7 @@ class PackedBudget:
 class PackedBound:
     """A bound on each image, and the value (capped as in the statement) of the image that is nearest to it.
 
-    The value is of the file alone, without side information.
+    The value is of the file alone, without bits beside it.
     """
 
     column: str

@@ -34,6 +34,8 @@ from rdp.selection.document import document_text
 from rdp.selection.loading import stored_columns
 from rdp.tables import Run, read_table
 
+_TOLD = ("averages", "budgets", "total_bits", "side_information", "decoder_information", "points")
+
 
 @dataclass(frozen=True)
 class Pack:
@@ -63,7 +65,7 @@ class Pack:
             "nbytes": self.nbytes,
             "copied": self.copied,
             "encoded": self.encoded,
-            **{name: document[name] for name in ("averages", "budgets", "total_bits", "side_information", "points")},
+            **{name: document[name] for name in _TOLD if name in document},
             "notes": list(self.notes),
         }
 
@@ -84,8 +86,9 @@ def pack(
     Files are copied from the run and held against their SHA-256; what the run did not keep is encoded again from
     `images` (by default, from where they lay when they were evaluated), and refused if the bytes then differ.
     `codec_files` describe external tools. With `side_info` the bits that name each image's point are charged: the
-    rate budgets must hold with them; those of a selection that was solved with `side_info` do. `force` replaces an
-    earlier delivery in `out`, never anything else.
+    rate budgets must hold with them; those of a selection that was solved with `side_info` do. Bits that name the
+    decoders of shared files are a part of the rates as the selection was solved with them. `force` replaces an earlier
+    delivery in `out`, never anything else.
 
     Raises `SideInformationError` (exit code 3) if the charged rate passes its budget, `InfeasibleError` or
     `NoSelectionError` for a selection without choices, `TableError` for one of another run, and `PackError`,

@@ -13,14 +13,16 @@ import rdp
 from rdp.codecs import OperatingPoint
 from rdp.codecs.tools import ExternalTool
 from rdp.metrics.registry import METRICS
+from rdp.report.decoder_information import DecoderInformation, decoder_information
 from rdp.report.delivery_names import PackError
 from rdp.report.manifest import Manifest
 from rdp.report.manifest_parts import PackedAverage, PackedBound, PackedBudget, PackedFile, PackedMetric, PackedPoint
 from rdp.report.pack_source import ChosenRow
 from rdp.report.side_information import SideInformation, side_information
 from rdp.selection import Problem, Selection
+from rdp.selection.decoder_cost import DecoderCost
 from rdp.selection.document import SAME, number
-from rdp.selection.problem import FloatArray, weighted_mean
+from rdp.selection.problem import FloatArray, IntArray, weighted_mean
 from rdp.tables import Run
 
 
@@ -35,13 +37,29 @@ def _side_information(
     return side_information(counts, bits, pixels, weighting, need, charged, problem.max_points)
 
 
-def _added(problem: Problem, column: str) -> FloatArray:
-    """The side information (N,) that the problem has in that column."""
-    cost = problem.index_cost
-    return np.zeros(len(problem.images)) if cost is None or column not in cost.added else cost.added[column]
+def _decoder_information(
+    problem: Problem, rows: Sequence[ChosenRow], pixels: FloatArray, choice: IntArray
+) -> DecoderInformation | None:
+    if not isinstance(problem.naming, DecoderCost):
+        return None
+    rate = problem.terms.get("bpp")
+    bits = np.array([8.0 * row.nbytes for row in rows])
+    return decoder_information(
+        problem.naming.decoders_at(choice), bits, pixels, rate.weighting if rate is not None else "images"
+    )
 
 
-def _files(problem: Problem, rows: Sequence[ChosenRow], names: Sequence[str]) -> tuple[PackedFile, ...]:
+def _added(problem: Problem, column: str, choice: IntArray) -> FloatArray:
+    """What bits beside the files add to that column (N,) at a choice (N,)."""
+    return np.zeros(len(problem.images)) if problem.naming is None else problem.naming.at(column, choice)
+
+
+def _files(
+    problem: Problem, rows: Sequence[ChosenRow], names: Sequence[str], choice: IntArray
+) -> tuple[PackedFile, ...]:
+    decoders = [1] * len(rows)
+    if isinstance(problem.naming, DecoderCost):
+        decoders = problem.naming.decoders_at(choice).tolist()
     groups = np.full(len(rows), "", dtype=object)
     for constraint in problem.constraints:
         if constraint.group:
@@ -49,9 +67,9 @@ def _files(problem: Problem, rows: Sequence[ChosenRow], names: Sequence[str]) ->
     return tuple(
         PackedFile(
             row.dataset, row.image, row.point, name, row.nbytes, row.file_sha256, row.reconstruction_sha256,
-            row.pixels_sha256, row.width, row.height, group,
+            row.pixels_sha256, row.width, row.height, group, count,
         )
-        for row, name, group in zip(rows, names, groups.tolist(), strict=True)
+        for row, name, group, count in zip(rows, names, groups.tolist(), decoders, strict=True)
     )  # fmt: skip
 
 
@@ -80,14 +98,14 @@ def make_manifest(
             raise PackError(f"the selection's average {name} is not that of its own cells: solve again")
     objective = averages[problem.objective.column]
     for name in averages:
-        averages[name] -= weighted_mean(_added(problem, name), problem.terms[name].weights)
+        averages[name] -= weighted_mean(_added(problem, name, choice), problem.terms[name].weights)
     if "bpp" in averages and "bpp" not in problem.statement.cap and not _same(averages["bpp"], side.bpp_files):
         raise PackError(
             f"the average bpp of the rows is {averages['bpp']:.9g}, and {side.bpp_files:.9g} by the lengths of the "
             f"files: the table of {run.path} is not consistent; evaluate again"
         )
     return Manifest(
-        files=_files(problem, rows, names),
+        files=_files(problem, rows, names, choice),
         averages=tuple(PackedAverage(name, problem.terms[name].weighting, value) for name, value in averages.items()),
         budgets=tuple(
             PackedBudget(c.term.column, c.sense, c.budget, c.term.weighting, c.term.average(choice), c.group)
@@ -118,6 +136,7 @@ def make_manifest(
         tools=tuple(_described(point.definition) for point in _one_a_tool(points)),
         rdp_version=rdp.__version__,
         caps=dict(problem.statement.cap),
+        decoder_information=_decoder_information(problem, rows, pixels, choice),
     )
 
 
@@ -125,7 +144,7 @@ def _image_bounds(selection: Selection) -> tuple[PackedBound, ...]:
     rows, choice = np.arange(len(selection.required_choice)), selection.required_choice
     found = []
     for one in selection.problem.image_bounds:
-        values = one.values[rows, choice] - _added(selection.problem, one.column)
+        values = one.values[rows, choice] - _added(selection.problem, one.column, choice)
         worst = values.max() if one.sense == "at_most" else values.min()
         found.append(PackedBound(one.column, one.sense, one.bound, float(worst)))
     return tuple(found)

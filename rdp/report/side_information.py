@@ -9,6 +9,8 @@ by one can pass.
 
 Files of standard formats name their own format and carry every parameter of decoding, so their receiver needs no
 index. It is needed where a file does not say what decodes it, and where points share a file and differ in the decoder.
+For the latter a selection is charged with less, the number of the decoder among those of the file
+(`rdp.selection.decoder_cost`); where side information is charged, it is so in place of that.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from rdp.report.delivery_names import PackError
 from rdp.selection import Constraint, Problem, Selection
 from rdp.selection.index_cost import IndexCost, fixed_length, index_cost
 from rdp.selection.linear import allowance
-from rdp.selection.problem import FloatArray, weighted_mean
+from rdp.selection.problem import FloatArray, IntArray, weighted_mean
 from rdp.selection.statement import Weighting
 
 
@@ -147,7 +149,8 @@ def side_information(
 def charge(selection: Selection, pixels: FloatArray) -> None:
     """Hold the budgets of the rate against files and side information together.
 
-    For a selection that was solved without it; `pixels` (N,) are the images' sizes. Looks at upper bounds of `bpp` and
+    For a selection that was solved without it; `pixels` (N,) are the images' sizes. Bits that name decoders, which the
+    selection may be solved with, are not held against them as well. Looks at upper bounds of `bpp` and
     `nbytes`, of averages (of groups too) and of each image.
     Raises `SideInformationError` with the number, and with what to solve for instead.
     """
@@ -157,7 +160,7 @@ def charge(selection: Selection, pixels: FloatArray) -> None:
         term = constraint.term
         if constraint.sense != "at_most" or term.column not in cost.added:
             continue
-        together = term.picked(choice) + cost.added[term.column]
+        together = _of_files(problem, term.column, term.picked(choice), choice) + cost.added[term.column]
         average = weighted_mean(together, term.weights)
         if average > constraint.budget + allowance(constraint.budget, together, term.weights):
             side = _largest(problem, constraint, cost)
@@ -170,12 +173,17 @@ def charge(selection: Selection, pixels: FloatArray) -> None:
         if bound.sense != "at_most" or bound.column not in cost.added:
             continue
         added = cost.added[bound.column]
-        together = bound.values[rows, choice] + added
+        together = _of_files(problem, bound.column, bound.values[rows, choice], choice) + added
         worst = int(np.argmax(together - bound.bound))
         if together[worst] > bound.bound:
             where = f"{problem.labels[worst]!r}: {bound.column}"
             value, side = float(together[worst]), float(added.max())
             raise _refusal(where, "--each-at-most", bound.column, value, bound.bound, side, cost)
+
+
+def _of_files(problem: Problem, column: str, values: FloatArray, choice: IntArray) -> FloatArray:
+    """The chosen values (N,) of a column without bits beside the files."""
+    return values if problem.naming is None else values - problem.naming.at(column, choice)
 
 
 def _largest(problem: Problem, constraint: Constraint, cost: IndexCost) -> float:

@@ -16,10 +16,12 @@ import numpy as np
 from rdp.errors import SpecError, TableError
 from rdp.report.averages import Average, Cells, make_cells, report_averages
 from rdp.report.names import ShortNames, shorten
-from rdp.selection import Selection, load_selection
+from rdp.selection import Problem, Selection, load_selection
 from rdp.selection.baselines import Baseline, best_single_point, fair_mixture
-from rdp.selection.grid import make_grid
+from rdp.selection.decoder_cost import DecoderCost, decoder_cost
+from rdp.selection.grid import make_grid, restrict
 from rdp.selection.index_cost import IndexCost, index_cost
+from rdp.selection.naming import CHARGED, Kind
 from rdp.selection.problem import FloatArray, IntArray, weighted_mean
 from rdp.tables import CellTable
 
@@ -34,12 +36,12 @@ SAME = 1e-9
 class Share:
     """A probability and the choice (N,) of the table's point numbers that has it.
 
-    `added` are the bits that name its points: by column (`bpp`, `nbytes`) what they add to each image (N,).
+    `added` are bits beside the files: by kind (`rdp.selection.naming`) and column what they add to each image (N,).
     """
 
     share: float
     choice: IntArray
-    added: Mapping[str, FloatArray]
+    added: Mapping[Kind, Mapping[str, FloatArray]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,12 +56,16 @@ class Reported:
     """The table's number of each of the problem's points."""
     naming: IndexCost
     """The side information of the selection, whether or not its problem has it in the rates."""
+    deciding: DecoderCost | None = None
+    """The bits that name its decoders, whether or not its problem has them; None where no selection has them."""
 
     @property
     def own(self) -> tuple[Share, ...]:
         """The selection itself, as one choice of the table's point numbers; empty without one."""
         choice = self.selection.choice
-        return () if choice is None else (Share(1.0, self.numbers[choice], self.naming.added),)
+        if choice is None:
+            return ()
+        return (Share(1.0, self.numbers[choice], {"index": self.naming.added, "decoder": self._decoders(choice)}),)
 
     def shares(self, baseline: Baseline | None) -> tuple[Share, ...]:
         """A baseline as choices of the table's point numbers."""
@@ -67,7 +73,21 @@ class Reported:
             return ()
         part_of = baseline.index_bits / self.naming.bits if self.naming.bits else 0.0
         added = {column: part_of * values for column, values in self.naming.added.items()}
-        return tuple(Share(part.share, self.numbers[part.choice], added) for part in baseline.parts)
+        return tuple(
+            Share(
+                part.share,
+                self.numbers[part.choice],
+                {"index": added, "decoder": self._decoders(part.choice, told_once=baseline.once)},
+            )
+            for part in baseline.parts
+        )
+
+    def _decoders(self, choice: IntArray, *, told_once: bool = False) -> dict[str, FloatArray]:
+        """What naming the decoders adds to each image (N,) at a choice (N,) of the problem's point numbers."""
+        cost = self.deciding
+        if cost is None:
+            return {}
+        return {column: cost.at(column, choice) * (0.0 if told_once else 1.0) for column in cost.columns}
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,11 +134,12 @@ def make_study(table: CellTable, given: Selections, columns: Sequence[str] | Non
     """
     named = _named(given)
     cells = make_cells(make_grid(table))
-    reported = []
+    loaded = {}
     for name, one in named.items():
-        selection = one if isinstance(one, Selection) else load_selection(Path(one), table)
-        _check_belongs(selection, cells, name)
-        reported.append(_reported(name, selection, cells))
+        loaded[name] = one if isinstance(one, Selection) else load_selection(Path(one), table)
+        _check_belongs(loaded[name], cells, name)
+    deciding = any(isinstance(selection.problem.naming, DecoderCost) for selection in loaded.values())
+    reported = [_reported(name, selection, cells, deciding) for name, selection in loaded.items()]
     averages = report_averages(cells, [r.selection for r in reported], columns)
     heading = title or f"Operating points and selection: {Path(table.source).name}"
     return Study(cells, shorten(cells.grid.points), averages, tuple(reported), heading)
@@ -177,8 +198,8 @@ def _check_belongs(selection: Selection, cells: Cells, name: str) -> None:
     for column in problem.statement.used_columns:
         grid.table.require((column,))
         values = np.minimum(grid.values(column)[rows, numbers], problem.statement.cap.get(column, np.inf))
-        if problem.index_cost is not None and column in problem.index_cost.added:
-            values = values + problem.index_cost.added[column]
+        if problem.naming is not None and column in problem.naming.columns:
+            values = values + problem.naming.at(column, selection.choice)
         average = weighted_mean(values, problem.terms[column].weights)
         if not math.isclose(average, selection.averages[column], rel_tol=SAME):
             raise TableError(
@@ -187,13 +208,25 @@ def _check_belongs(selection: Selection, cells: Cells, name: str) -> None:
             )
 
 
-def _reported(name: str, selection: Selection, cells: Cells) -> Reported:
+def _reported(name: str, selection: Selection, cells: Cells, deciding: bool) -> Reported:
+    """`deciding`: some selection of the report has bits that name decoders, so that this one's are of interest."""
     problem = selection.problem
     mixture = fair_mixture(selection) if selection.found else None
     numbers = _numbers(problem.points, cells.grid.points)
     images, points = problem.shape
     naming = problem.index_cost or index_cost(points, images, problem.max_points, cells.pixels)
-    return Reported(name, selection, best_single_point(problem), mixture, numbers, naming)
+    cost = _decoder_cost(problem, cells) if deciding else None
+    return Reported(name, selection, best_single_point(problem), mixture, numbers, naming, cost)
+
+
+def _decoder_cost(problem: Problem, cells: Cells) -> DecoderCost | None:
+    """The bits that name decoders in a problem of the table, where it charges them not itself."""
+    if isinstance(problem.naming, DecoderCost):
+        return problem.naming
+    grid = restrict(cells.grid, np.isin(cells.grid.points, problem.points))
+    choosable = problem.allowed if problem.choosable is None else problem.choosable
+    values = {name: grid.values(name) for name in CHARGED if name in grid.table.numeric_columns}
+    return decoder_cost(grid, problem.labels, choosable, values)
 
 
 def _numbers(points: Sequence[str], of: Sequence[str]) -> IntArray:

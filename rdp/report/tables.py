@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def points_table(study: Study, frame: pd.DataFrame) -> TextTable:
     """The operating points, then the selections and what they are measured against (as Table 4.1 of the thesis)."""
-    own = [average for average in study.averages if not average.side_info]
+    own = [average for average in study.averages if average.naming is None]
     shown = [average for average in own if not average.secondary] or own
     partial = not all(study.complete)
     places = {a.key: decimals_for(frame.loc[study.complete, a.key], a.unit) for a in shown}

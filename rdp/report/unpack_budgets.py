@@ -75,7 +75,7 @@ def _check_budget(found: _Found, budget: PackedBudget) -> list[str]:
         weights = _weights(found, budget)
         if not weights.any():
             return [f"the budget of {column}{where} is of no image"]
-        own = found.charges.added.get(column, 0.0) if found.charges.solved else 0.0
+        own = found.charges.own.get(column, 0.0)
         again = weighted_mean(found.values[column] + own, weights)
         if budget.group and not close(again, budget.average, tolerance_of(column)):
             return [f"the average {column}{where} is {again:.9g}, and {budget.average:.9g} in its budget"]

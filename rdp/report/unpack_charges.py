@@ -1,4 +1,7 @@
-"""The side information of a delivery by its definition: what it adds to the rates, and which budgets hold with it."""
+"""The bits beside the files of a delivery by their definitions: what they add to rates, which budgets hold with them.
+
+These are the side information (`rdp.selection.index_cost`) or the bits that name decoders (`decoder_cost`).
+"""
 
 from __future__ import annotations
 
@@ -19,28 +22,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Charges:
-    """What naming the points adds to each image, and where it counts.
+    """What naming points or decoders adds to each image, and where it counts.
 
-    `added` (N,) by column; empty where it is not charged. `solved`: the selection was solved with it, so that its
-    objective and its budgets of both senses include it; else it is held against upper bounds alone, after the solve.
+    `cost` is the side information, whether or not it is charged. `own` (N,) by column are the bits that the selection
+    was solved with, `own_bits` their sum: its objective and its budgets of both senses include them. `upper` (N,) are
+    those that upper bounds hold with: the same, or the side information that was charged after the solve.
     """
 
     pixels: Pixels
     cost: IndexCost
-    solved: bool
-    added: Mapping[str, Pixels] = field(default_factory=dict)
+    own_bits: float = 0.0
+    own: Mapping[str, Pixels] = field(default_factory=dict)
+    upper: Mapping[str, Pixels] = field(default_factory=dict)
 
     def to(self, column: str, sense: Sense) -> Pixels:
         """What counts in a bound of that sense, by image (N,)."""
-        if column in self.added and (self.solved or sense == "at_most"):
-            return self.added[column]
-        return np.zeros(len(self.pixels))
+        added = self.upper if sense == "at_most" else self.own
+        return added[column] if column in added else np.zeros(len(self.pixels))
 
     def solved_in(self, column: str, weighting: Weighting) -> float:
         """By how much the selection's own average of a column is above that of the files."""
-        if not self.solved or column not in self.added:
-            return 0.0
-        return weighted_mean(self.added[column], self.weights(weighting))
+        return weighted_mean(self.own[column], self.weights(weighting)) if column in self.own else 0.0
 
     def weights(self, weighting: Weighting) -> Pixels:
         """The weights (N,) of an average."""
@@ -48,7 +50,7 @@ class Charges:
 
 
 def charges_of(manifest: Manifest) -> Charges:
-    """By the points that were offered and the words of the statement, not by the bits that the manifest states.
+    """By what was offered, the decoders of each file, and the words of the statement, not by the bits that it states.
 
     What is no list of points or no limit counts as none: `check_statement` reports it.
     """
@@ -57,9 +59,13 @@ def charges_of(manifest: Manifest) -> Charges:
     words = statement if isinstance(statement, dict) else {}
     points = max(len(offered), 1) if isinstance(offered, list) else 1
     cost = index_cost(points, len(pixels), _limit_of(words), pixels)
-    solved = words.get("side_info") is True
-    charged = solved or manifest.side_information.charged
-    return Charges(pixels, cost, solved, cost.added if charged else {})
+    if words.get("side_info") is True:
+        return Charges(pixels, cost, cost.total_bits, cost.added, cost.added)
+    own_bits, own = 0.0, {}
+    if words.get("decoder_info") is True:
+        bits = np.log2(np.array([one.decoders for one in manifest.files], dtype=np.float64))
+        own_bits, own = float(bits.sum()), {"nbytes": bits / 8, "bpp": bits / pixels}
+    return Charges(pixels, cost, own_bits, own, cost.added if manifest.side_information.charged else own)
 
 
 def _limit_of(words: Mapping[str, Any]) -> int | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from rdp.images.files import PathLike
 from rdp.images.read import Exif
 from rdp.metrics import Metric, plan_metrics
 from rdp.metrics.registry import METRICS
+from rdp.report.decoder_information import decoder_information
 from rdp.report.delivery_names import PackError
 from rdp.report.manifest import MANIFEST, Manifest
 from rdp.report.manifest_parts import PackedFile
@@ -98,11 +99,22 @@ def _check_counts(manifest: Manifest, bits: Pixels, charges: Charges, need: int 
     need = said.images_that_need_it if need is None else need
     limit = charges.cost.limit
     again = side_information(taken, bits, charges.pixels, said.weighting, need, said.charged, limit)
-    for name, value in vars(again).items():
-        stated = getattr(said, name)
-        if not (close(value, stated, EXACT) if isinstance(value, float) else value == stated):
-            wrong.append(Mismatch(MANIFEST, f"side information: {name} is {value}, and {stated} in it"))
+    wrong += _differing("side information", vars(again), vars(said))
+    decided = manifest.decoder_information
+    if decided is not None:
+        decoders = np.array([one.decoders for one in manifest.files])
+        found = decoder_information(decoders, bits, charges.pixels, decided.weighting)
+        wrong += _differing("decoder information", vars(found), vars(decided))
     return wrong
+
+
+def _differing(what: str, again: Mapping[str, Any], said: Mapping[str, Any]) -> list[Mismatch]:
+    """The values that are not those that were found again."""
+    return [
+        Mismatch(MANIFEST, f"{what}: {name} is {value}, and {said[name]} in it")
+        for name, value in again.items()
+        if not (close(value, said[name], EXACT) if isinstance(value, float) else value == said[name])
+    ]
 
 
 # ---- metrics against the originals

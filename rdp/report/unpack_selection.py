@@ -34,6 +34,7 @@ def check_statement(manifest: Manifest, charges: Charges) -> list[Mismatch]:
         said = _status(manifest, statement, charges)
         said += _choices(manifest, statement)
         said += _groups(manifest, statement)
+        said += _decoders(manifest, statement)
     except _DAMAGES as error:
         return [Mismatch(MANIFEST, f"its selection is damaged: {error}")]
     groups = {one.group for one in manifest.files}
@@ -118,6 +119,20 @@ def _groups(manifest: Manifest, statement: Statement) -> list[str]:
     return []
 
 
+def _decoders(manifest: Manifest, statement: Statement) -> list[str]:
+    """Bits that name decoders are there if the statement says so, for no more decoders than points are offered."""
+    if (statement.decoder_info is True) is not (manifest.decoder_information is not None):
+        return ["its statement and its decoder_information contradict each other"]
+    most = len(read_texts(manifest.selection, "points")) if statement.decoder_info is True else 1
+    labels = image_labels([one.dataset for one in manifest.files], [one.image for one in manifest.files])
+    said = []
+    for label, one in zip(labels, manifest.files, strict=True):
+        limit = 1 if label in statement.fix else most
+        if one.decoders > limit:
+            said.append(f"{label!r} is said to have {one.decoders} decoders to choose from, and {limit} at most")
+    return said
+
+
 # ---- selection.json
 
 
@@ -188,9 +203,10 @@ def _differences(manifest: Manifest, document: Mapping[str, Any]) -> list[str]:
         _agree((budgets[key]["weighting"], read_real(budgets[key], "average")), packed_budgets[key]) for key in budgets
     ):
         said.append("its budgets are not the manifest's")
-    total = manifest.total_bits + (charges.cost.total_bits if charges.solved else 0)
-    if document["total_bits"] not in (None, total):
-        said.append(f"it has {document['total_bits']!r:.80} bits in all, and the manifest {total}")
+    total, own = manifest.total_bits + charges.own_bits, document["total_bits"]
+    # Bits of decoders are no whole number, and the sum is rounded.
+    if own is not None and not (type(own) is int and abs(own - total) <= 0.5 + 1e-12 * total):
+        said.append(f"it has {own!r:.80} bits in all, and the manifest {round(total)}")
     return said
 
 

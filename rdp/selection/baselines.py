@@ -10,13 +10,14 @@ Groups: a mixture is one for all images, and keeps the budget of every group as 
 in each group, there would rarely be one. Where groups differ, it leaves some of their budgets unspent.
 A limit on the distinct points holds for both baselines, points of fixed images included. Side information that is part
 of the rate: the images of a mixture need it like those of the selection, while one point for all images is named once.
+So it is with the bits that name decoders: those of a mixture are charged, and one point for all images has none.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -78,7 +79,8 @@ class Baseline:
     maps points that could not take part to the reason. `held` has, for a mixture, one entry a constraint, in their
     order: what it keeps, or what none keeps. `index_bits` is what naming its points takes, in bits an image; where the
     problem has side information in its rates, the averages include them. `bounded` are the averages of the problem's
-    constraints, in their order.
+    constraints, in their order. `once`: it is one point for all images, told once, so that its averages have no bits
+    that name a decoder.
     """
 
     parts: tuple[Part, ...]
@@ -88,6 +90,7 @@ class Baseline:
     held: tuple[Held, ...] = ()
     index_bits: float = 0.0
     bounded: tuple[float, ...] = ()
+    once: bool = False
 
     @property
     def found(self) -> bool:
@@ -134,8 +137,9 @@ def best_single_point(problem: Problem) -> Baseline:
         return Baseline((), left_out=left_out, reason=f"{some} meets {budgets}")
     best = min(within, key=lambda k: sign * judged[k].objective.average(choices[k]))
     part = Part(problem.points[numbers[best]], 1.0, choices[best])
-    named = 1 if (choices[best] == numbers[best]).all() else problem.max_points
-    return _baseline(judged[best], (part,), left_out, named=named)
+    alone = bool((choices[best] == numbers[best]).all())
+    named = 1 if alone else problem.max_points
+    return replace(_baseline(judged[best], (part,), left_out, named=named), once=alone)
 
 
 def fair_mixture(selection: Selection) -> Baseline:

@@ -9,14 +9,14 @@ import numpy as np
 
 from rdp.columns import COLUMNS
 from rdp.errors import SpecError, TableError
+from rdp.selection.charging import charge_naming
 from rdp.selection.grid import Grid, make_grid, restrict
 from rdp.selection.groups import groups_of_column, groups_of_map, make_constraints
-from rdp.selection.index_cost import charge, index_cost
 from rdp.selection.patterns import match_images as _images_of
 from rdp.selection.patterns import match_points as _points_of
 from rdp.selection.patterns import require_images, require_points, select_points, split_pair
 from rdp.selection.problem import BoolArray, FloatArray, ImageBound, Problem, Term, image_labels, own_columns
-from rdp.selection.sizes import pixels_by_size, pixels_of
+from rdp.selection.sizes import pixels_by_size
 from rdp.selection.statement import Statement, Weighting
 from rdp.selection.words import counted
 from rdp.tables import CellTable
@@ -44,6 +44,7 @@ def build_problem(
     groups: str | Mapping[str, str] | None = None,
     max_points: int | None = None,
     side_info: bool = False,
+    decoder_info: bool = True,
 ) -> Problem:
     """The problem that these words state about the table; see `rdp.solve` for what they mean.
 
@@ -68,6 +69,7 @@ def build_problem(
         groups=groups,
         max_points=max_points,
         side_info=side_info,
+        decoder_info=decoder_info,
     )
     return state_problem(table, statement)
 
@@ -88,13 +90,9 @@ def state_problem(table: CellTable, statement: Statement) -> Problem:
 
     reported = [name for name in table.numeric_columns if name in needed or _is_reported(name)]
     values = {name: _capped(grid.values(name), statement.cap.get(name)) for name in reported}
-    cost = None
-    if statement.side_info:
-        count, points = grid.shape
-        values, cost = charge(
-            values, index_cost(points, count, statement.max_points, pixels_of(grid, labels)), table.source
-        )
-        warnings = (*warnings, cost.sentence)
+    values, naming, statement = charge_naming(values, statement, grid, labels, choosable)
+    if naming is not None:
+        warnings = (*warnings, naming.sentence)
     for name in needed:
         _refuse_non_finite(name, values[name], choosable, grid, labels, name in statement.used_columns)
     bounds = tuple(ImageBound(name, values[name], sense, bound) for name, sense, bound in statement.image_bounds)
@@ -127,7 +125,7 @@ def state_problem(table: CellTable, statement: Statement) -> Problem:
         warnings=(*warnings, *unknown),
         choosable=choosable if bounds else None,
         max_points=statement.max_points,
-        index_cost=cost,
+        naming=naming,
     )
 
 

@@ -20,10 +20,13 @@
     explanation_details
                  the same as numbers, for programs (`rdp.selection.explanation.Explanation.to_dict`), or null; it is
                  not read back
+    decoder_info where bits that name decoders are charged, else not there: bits (of all images), averages (one object a
+                 column that includes them: column, average of the files alone)
     warnings
 
 Where the statement has `side_info`, all numbers of `bpp` and `nbytes`, and `total_bits`, include the bits that name
-the points. Version 1 has no groups and none of lp_bound, split_images and explanation_details; it is still read.
+the points; where it has `decoder_info`, those that name the decoders of shared files. Version 1 has no groups and none
+of lp_bound, split_images and explanation_details; it is still read.
 
 There are no NaN or Infinity literals: such a number is null, and beside `name` stands `name_is`, one of "inf", "-inf",
 "missing".
@@ -37,6 +40,7 @@ from pathlib import Path
 from typing import Any
 
 import rdp
+from rdp.selection.decoder_cost import DecoderCost
 from rdp.selection.fingerprint import fingerprint
 from rdp.selection.problem import IntArray, Problem
 from rdp.selection.result import Budget, Selection
@@ -94,8 +98,18 @@ def selection_document(selection: Selection) -> dict[str, Any]:
         "chosen": _chosen(problem, selection.choice),
         "explanation": selection.explanation,
         "explanation_details": None if selection.details is None else selection.details.to_dict(),
+        **decoder_entry(selection),
         "warnings": list(selection.warnings),
     }
+
+
+def decoder_entry(selection: Selection) -> dict[str, Any]:
+    """What the choice of decoders takes, and the rates without it; nothing where nothing is charged."""
+    cost, choice = selection.problem.naming, selection.choice
+    if not isinstance(cost, DecoderCost) or choice is None:
+        return {}
+    averages = [{"column": column, **number("average", value)} for column, value in selection.averages_of_files.items()]
+    return {"decoder_info": {"bits": float(cost.bits_at(choice).sum()), "averages": averages}}
 
 
 def _budget_entry(budget: Budget) -> dict[str, Any]:

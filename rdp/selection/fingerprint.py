@@ -34,6 +34,9 @@ def fingerprint(problem: Problem) -> dict[str, Any]:
     words = problem.statement.to_dict()
     # How the source calls its columns is of no matter to the problem.
     words.pop("columns", None)
+    if words.get("decoder_info") is False:
+        # Left out by request, or by an rdp that did not know of it: the values tell them from charged ones.
+        words.pop("decoder_info")
     names = [point for point, used in zip(problem.points, usable.tolist(), strict=True) if used]
     parts: dict[str, Any] = {
         "images": _of_text(list(zip(problem.datasets, problem.images, strict=True))),

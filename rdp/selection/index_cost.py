@@ -7,31 +7,33 @@ sets, ceil(log2 C(M, K)) bits; an image's number then takes ceil(log2 K) bits. T
 over the images, so that an average by pixels is the total of bits over the total of pixels.
 
 The bits are added to every cell: to `nbytes` as bits / 8, to `bpp` as bits / pixels of the image. So all budgets,
-bounds on each image, the objective and the averages of these two columns include them.
+bounds on each image, the objective and the averages of these two columns include them. They name the decoder as well,
+so those of `rdp.selection.decoder_cost` are not added to them.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import ClassVar, Self
 
 import numpy as np
 
 from rdp.errors import SpecError
-from rdp.selection.terms import FloatArray
+from rdp.selection.naming import CHARGED, Kind, Naming
+from rdp.selection.terms import FloatArray, IntArray
 from rdp.selection.words import counted
-
-CHARGED = ("bpp", "nbytes")
-"""Columns that the bits are added to."""
 
 
 @dataclass(frozen=True, eq=False)
-class IndexCost:
+class IndexCost(Naming):
     """Bits that name the points: `per_image` each, and `shared` once for the set of the `limit` points of `points`.
 
     `added` maps the charged columns to what each image's cells (N,) are raised by.
     """
+
+    kind: ClassVar[Kind] = "index"
 
     points: int
     limit: int
@@ -49,6 +51,17 @@ class IndexCost:
     def total_bits(self) -> int:
         """Bits of all images."""
         return self.per_image * self.images + self.shared
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return tuple(self.added)
+
+    def at(self, column: str, choice: IntArray) -> FloatArray:
+        return self.added[column] if column in self.added else np.zeros(len(choice))
+
+    def of_images(self, count: int, part: Callable[[FloatArray], FloatArray]) -> Self:
+        # What is sent once stays spread as it was over all images.
+        return replace(self, images=count, added={name: part(added) for name, added in self.added.items()})
 
     @property
     def sentence(self) -> str:

@@ -6,6 +6,7 @@ import json
 import math
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,20 @@ import pyarrow.compute as pc
 from rdp.errors import SpecError, TableError
 from rdp.selection.builder import state_problem
 from rdp.selection.check import excess, is_allowed
-from rdp.selection.document import SAME, VERSIONS
+from rdp.selection.document import SAME, VERSIONS, decoder_entry
 from rdp.selection.fingerprint import fingerprint, usable_points
 from rdp.selection.problem import IntArray, Problem, weighted_mean
 from rdp.selection.result import Budget, Selection, make_budget, reaches
 from rdp.selection.statement import Statement
 from rdp.selection.status import Status
-from rdp.selection.stored_values import read_count, read_number, read_text, read_texts, require_same
+from rdp.selection.stored_values import (
+    read_count,
+    read_number,
+    read_text,
+    read_texts,
+    require_decoder_entry,
+    require_same,
+)
 from rdp.selection.words import counted
 from rdp.tables import CellTable, read_table
 
@@ -102,6 +110,9 @@ def _table(
 
 def _problem(document: dict[str, Any], table: CellTable, statement: Statement, path: str) -> Problem:
     """The problem of the table; raises `TableError` when it is not the one that was solved."""
+    # What says nothing of the bits of decoders was solved without any.
+    unsaid = statement.decoder_info is None
+    statement = replace(statement, decoder_info=False) if unsaid else statement
     try:
         problem = state_problem(table, statement)
     except SpecError as error:
@@ -115,6 +126,8 @@ def _problem(document: dict[str, Any], table: CellTable, statement: Statement, p
         # Points that came later and that the statement rules out: not part of what was chosen among.
         rows = pc.is_in(table.data.column("point").cast(pa.string()), pa.array(points, pa.string()))
         problem = state_problem(CellTable(table.data.filter(rows), table.source), statement)
+    if unsaid:
+        problem = replace(problem, statement=replace(problem.statement, decoder_info=None))
     now, then = fingerprint(problem), stored["fingerprint"]
     told = _changed(document, problem, now) if now != then else _renumbered(problem, points)
     if told:
@@ -139,6 +152,12 @@ def _changed(document: dict[str, Any], problem: Problem, now: dict[str, Any]) ->
     """What differs between the table and what was solved, in words."""
     then = document["problem"]["fingerprint"]
     if then["statement"] != now["statement"]:
+        asked = document["problem"]["statement"].get("decoder_info")
+        if asked is True and problem.statement.decoder_info is None:
+            return (
+                "the bits for the choice of a decoder were charged, and no points share a file in it now (columns "
+                "encoder_id and decoder_id)"
+            )
         return "the problem statement in it is not the one that was solved"
     if then["images"] != now["images"]:
         return _changed_images(document, problem)
@@ -209,6 +228,7 @@ def _rebuilt(document: dict[str, Any], problem: Problem, path: str) -> Selection
         **_relaxed(document, problem),
     )
     _check_status(selection)
+    require_decoder_entry(document.get("decoder_info"), decoder_entry(selection).get("decoder_info"))
     for name, value in (("average", selection.objective), ("gap", selection.gap)):
         require_same(read_number(objective, name), value, f"objective: {name}")
     if (objective["column"], objective["goal"]) != (problem.objective.column, problem.goal):

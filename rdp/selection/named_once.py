@@ -1,15 +1,20 @@
-"""Side information of one point for all images: it is named once, and no image needs a number of its own.
+"""One point for all images: it is told once, and no image needs a number of its own.
 
-By the definition of `rdp.selection.index_cost` with a limit of one point: ceil(log2 M) bits, spread over the images.
+With side information by the definition of `rdp.selection.index_cost` with a limit of one point: ceil(log2 M) bits,
+spread over the images. The bits that name decoders (`rdp.selection.decoder_cost`) are none then: the decoder is that of
+the point, and every image has it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 
-from rdp.selection.index_cost import index_cost
+from rdp.selection.decoder_cost import DecoderCost
+from rdp.selection.index_cost import IndexCost, index_cost
+from rdp.selection.naming import Naming
 from rdp.selection.problem import Problem
 from rdp.selection.terms import FloatArray, Term
 
@@ -19,19 +24,17 @@ def named_once(problem: Problem) -> Problem:
 
     The columns, the budgets and the bounds on each image are those of the problem, at lower rates.
     """
-    cost = problem.index_cost
-    if cost is None or cost.bits == 0:
+    lowered = _lowered(problem.naming)
+    if lowered is None:
         return problem
-    once = index_cost(cost.points, cost.images, 1, None)
-    once = replace(once, added={name: values * (once.bits / cost.bits) for name, values in cost.added.items()})
-    lower = {name: values - once.added[name] for name, values in cost.added.items()}
+    once, columns, lower = lowered
     seen: dict[int, FloatArray] = {}
 
     def values_of(column: str, values: FloatArray) -> FloatArray:
         # The terms of all groups share one array, and so do they here.
-        if column in lower and id(values) not in seen:
-            seen[id(values)] = values - lower[column][:, None]
-        return seen[id(values)] if column in lower else values
+        if column in columns and id(values) not in seen:
+            seen[id(values)] = lower(column, values)
+        return seen[id(values)] if column in columns else values
 
     def term_of(term: Term) -> Term:
         return replace(term, values=values_of(term.column, term.values))
@@ -51,5 +54,23 @@ def named_once(problem: Problem) -> Problem:
         image_bounds=bounds,
         columns={name: term_of(term) for name, term in problem.columns.items()},
         allowed=allowed,
-        index_cost=once,
+        naming=once,
     )
+
+
+def _lowered(
+    naming: Naming | None,
+) -> tuple[Naming | None, tuple[str, ...], Callable[[str, FloatArray], FloatArray]] | None:
+    """The bits of a point that is told once, the columns that change, and their values (N, M) from those with all bits.
+
+    None where nothing changes.
+    """
+    if isinstance(naming, DecoderCost):
+        plain = naming.plain
+        return None, naming.columns, lambda column, _: plain[column]
+    if not isinstance(naming, IndexCost) or naming.bits == 0:
+        return None
+    once = index_cost(naming.points, naming.images, 1, None)
+    once = replace(once, added={name: values * (once.bits / naming.bits) for name, values in naming.added.items()})
+    less = {name: values - once.added[name] for name, values in naming.added.items()}
+    return once, naming.columns, lambda column, values: values - less[column][:, None]

@@ -19,6 +19,7 @@ from rdp.errors import SpecError, TableError, suggest
 from rdp.selection.groups import groups_of_map, make_constraints
 from rdp.selection.index_cost import IndexCost, charge, index_cost
 from rdp.selection.names import Numbered
+from rdp.selection.naming import Naming
 from rdp.selection.statement import Statement, Weighting
 from rdp.selection.terms import (
     BoolArray,
@@ -53,8 +54,8 @@ class Problem:
     the bounds on each image, not forbidden, and where an image is fixed only that point. `columns` are the other
     numeric columns whose averages over all images are reported. `statement` is what the user asked for, `source` names
     the table. `choosable` (N, M) is `allowed` without the bounds on each image; None where there are none. `max_points`
-    is how many distinct points a selection may use, None where that is no matter. `index_cost` is the side information
-    that the values of `bpp` and `nbytes` include, None where they do not.
+    is how many distinct points a selection may use, None where that is no matter. `naming` says which bits
+    that tell a receiver the points are part of the values of `bpp` and `nbytes`; None where there are none.
     """
 
     datasets: Sequence[str]
@@ -72,7 +73,12 @@ class Problem:
     warnings: tuple[str, ...] = ()
     choosable: BoolArray | None = None
     max_points: int | None = None
-    index_cost: IndexCost | None = None
+    naming: Naming | None = None
+
+    @property
+    def index_cost(self) -> IndexCost | None:
+        """`naming`, where it is the number of each image's point."""
+        return self.naming if isinstance(self.naming, IndexCost) else None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -169,7 +175,7 @@ class Problem:
             statement=statement,
             warnings=warnings,
             max_points=statement.max_points,
-            index_cost=cost,
+            naming=cost,
         )
 
 

@@ -136,9 +136,21 @@ class Selection:
         count = np.bincount(self.required_choice, minlength=len(self.problem.points))
         return dict(zip(self.problem.points, count.tolist(), strict=True))
 
+    @cached_property
+    def averages_of_files(self) -> dict[str, float]:
+        """The averages of columns that include bits beside the files (`Problem.naming`), without these; often empty."""
+        naming, choice = self.problem.naming, self.choice
+        if naming is None or choice is None:
+            return {}
+        terms = {column: self.problem.terms[column] for column in naming.columns if column in self.problem.terms}
+        return {
+            column: weighted_mean(term.picked(choice) - naming.at(column, choice), term.weights)
+            for column, term in terms.items()
+        }
+
     @property
     def total_bits(self) -> int | None:
-        """Bits of all chosen files, or None when the table has no `nbytes`."""
+        """Bits of all chosen files, rounded where those of decoders count; None when the table has no `nbytes`."""
         term = self.problem.terms.get("nbytes")
         if term is None or self.choice is None:
             return None

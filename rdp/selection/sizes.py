@@ -36,10 +36,10 @@ def pixels_by_size(grid: Grid, labels: Sequence[str]) -> FloatArray:
     return np.asarray(largest)
 
 
-def pixels_of(grid: Grid, labels: Sequence[str]) -> FloatArray | None:
+def pixels_of(grid: Grid, labels: Sequence[str], wanted_for: str) -> FloatArray | None:
     """Number of pixels (N,): by width and height, or else as bits / bpp; None where the table has neither.
 
-    Raises `TableError` for an image whose rows contradict each other.
+    `wanted_for` says in messages what needs them. Raises `TableError` for an image whose rows contradict each other.
     """
     columns = grid.table.numeric_columns
     if "width" in columns and "height" in columns:
@@ -51,7 +51,7 @@ def pixels_of(grid: Grid, labels: Sequence[str]) -> FloatArray | None:
     if not known.any(axis=1).all():
         image = labels[int(np.argmin(known.any(axis=1)))]
         raise TableError(
-            f"side_info needs the size of image {image!r} of {grid.table.source}: it has no row with nbytes and bpp"
+            f"{wanted_for} needs the size of image {image!r} of {grid.table.source}: it has no row with nbytes and bpp"
         )
     # Rounded rates are most exact where they are largest, and there they weigh most in these sums.
     pixels = np.where(known, bits, 0.0).sum(axis=1) / np.where(known, rate, 0.0).sum(axis=1)

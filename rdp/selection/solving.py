@@ -51,6 +51,7 @@ def solve(
     groups: str | Mapping[str, str] = "dataset",
     max_points: int | None = None,
     side_info: bool = False,
+    decoder_info: bool = True,
     solver: str = AUTO,
     gap: float = DEFAULT_GAP,
     time_limit: float | None = None,
@@ -66,8 +67,10 @@ def solve(
     `forbid` holds (image pattern, point pattern) pairs; `cap` says what larger and infinite values of a column count
     as. `group_at_most` and `group_at_least` bound the average of every group of images; `groups` is the column that
     names an image's group, or a map from images to groups. At most `max_points` distinct points are chosen in all, and
-    with `side_info` the bits that name an image's point are part of its rate. `solver` is `auto` or a name of
-    `rdp.selection.BACKENDS`, `gap` the relative distance from the best that is good enough, `time_limit` in seconds.
+    with `side_info` the bits that name an image's point are part of its rate. Where points share a file and differ in
+    the decoder, the bits that name the decoder are (`rdp.selection.decoder_cost`), unless `decoder_info` is False.
+    `solver` is `auto` or a name of `rdp.selection.BACKENDS`, `gap` the relative distance from the best that is good
+    enough, `time_limit` in seconds.
 
     Returns also when there is no selection: read `status`, `explanation`; reading `chosen` then raises.
     Raises `TableError` and `SpecError` for what cannot be solved as stated, and `SolverError` when the solver fails.
@@ -90,6 +93,7 @@ def solve(
         groups=groups,
         max_points=max_points,
         side_info=side_info,
+        decoder_info=decoder_info,
         columns=columns,
     )
     problem = state_problem(read_table(source, columns), statement)

@@ -43,7 +43,10 @@ class Statement:
     `group_at_most` and `group_at_least` are budgets that the average of every group of images keeps on its own;
     `groups` is the column that names each image's group, or a map from images to groups, and empty without such
     budgets. `max_points` is how many distinct points the whole selection may use. With `side_info` the bits that name
-    each image's point are part of its rate (`rdp.selection.index_cost`).
+    each image's point are part of its rate (`rdp.selection.index_cost`). `decoder_info` says of points that share a
+    file whether the bits that name the decoder are part of the rate (`rdp.selection.decoder_cost`): not if it is
+    False. A problem's own statement has True where they are, and None where there are none to charge; so has a document
+    that says nothing of it.
     """
 
     minimize: str | None = None
@@ -63,6 +66,7 @@ class Statement:
     groups: str | Mapping[str, str] = ""
     max_points: int | None = None
     side_info: bool = False
+    decoder_info: bool | None = None
 
     @classmethod
     def of(
@@ -85,6 +89,7 @@ class Statement:
         groups: str | Mapping[str, str] | None = None,
         max_points: int | None = None,
         side_info: bool = False,
+        decoder_info: bool | None = None,
     ) -> Statement:
         """A checked statement; raises `SpecError` that names the argument (`rdp solve` calls it `--at-most` etc.)."""
         if (minimize is None) == (maximize is None):
@@ -110,6 +115,7 @@ class Statement:
             groups=check_groups(groups, bool(group_at_most or group_at_least)),
             max_points=check_count("max_points", max_points),
             side_info=check_flag("side_info", side_info),
+            decoder_info=None if decoder_info is None else check_flag("decoder_info", decoder_info),
         )
 
     @property
@@ -163,7 +169,7 @@ class Statement:
         out: dict[str, Any] = {}
         for item in fields(self):
             value = getattr(self, item.name)
-            if value:
+            if value or (value is False and item.name == "decoder_info"):
                 out[item.name] = dict(value) if isinstance(value, Mapping) else value
         if self.points:
             out["points"] = list(self.points)

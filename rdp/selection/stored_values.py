@@ -53,3 +53,18 @@ def require_same(stored: float | None, computed: float | None, name: str) -> Non
         return
     if not math.isclose(stored, computed, rel_tol=SAME, abs_tol=2 * SAME if name.endswith("gap") else 1e-12):
         raise ValueError(f"{name} is {stored:.9g}, and recomputed it is {computed:.9g}")
+
+
+def require_decoder_entry(stored: Mapping[str, Any] | None, computed: Mapping[str, Any] | None) -> None:
+    """Raise `ValueError` unless the bits of decoders and the averages without them are the same, or both nothing."""
+    if (stored is None) is not (computed is None):
+        raise ValueError(f"decoder_info is {'missing' if stored is None else 'there, and nothing is charged'}")
+    if stored is None or computed is None:
+        return
+    require_same(read_number(stored, "bits"), computed["bits"], "decoder_info: bits")
+    said = {read_text(one["column"], "column"): read_number(one, "average") for one in stored["averages"]}
+    again = {one["column"]: read_number(one, "average") for one in computed["averages"]}
+    if set(said) != set(again):
+        raise ValueError(f"decoder_info is of {', '.join(said)}, and the bits are in {', '.join(again)}")
+    for column, average in again.items():
+        require_same(said[column], average, f"decoder_info: average {column}")

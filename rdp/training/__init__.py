@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rdp.training.adversarial import HiFiC as HiFiC
     from rdp.training.data import ImageFolders as ImageFolders
+    from rdp.training.decoder_task import DecoderTuning as DecoderTuning
     from rdp.training.losses import Distortion as Distortion
     from rdp.training.losses import MeanSquaredError as MeanSquaredError
     from rdp.training.losses import WeightedSum as WeightedSum
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 _WHERE = {
     "CompressionTask": "rdp.training.tasks",
+    "DecoderTuning": "rdp.training.decoder_task",
     "Distortion": "rdp.training.losses",
     "HiFiC": "rdp.training.adversarial",
     "ImageFolders": "rdp.training.data",

@@ -24,6 +24,8 @@ from rdp.models.checkpoint import identity_of, load_model, read_header, save_mod
 from rdp.models.provenance import trained_on, trained_on_note
 from rdp.storage import replace_file
 from rdp.training.data import ImageFolders
+from rdp.training.fitting import Fitting
+from rdp.training.option_words import option_surroundings
 from rdp.training.rate_target_figure import draw_rounds
 from rdp.training.rate_target_fit import Fit, fit, measure
 from rdp.training.rate_target_rule import RateGoal, Round, Step, next_step
@@ -31,6 +33,7 @@ from rdp.training.rate_target_state import (
     CHECKPOINT,
     FIGURE,
     OPTIMIZER,
+    STATE,
     WEIGHTS,
     State,
     clear_done,
@@ -41,7 +44,6 @@ from rdp.training.rate_target_state import (
     round_file,
     write_state,
 )
-from rdp.training.rate_target_words import surroundings
 from rdp.training.schedules import Trapezoid
 
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
@@ -124,7 +126,7 @@ def train_to_rate(
     `WeightsError` for what cannot be used, by the names of the command's options; `TrainingInterrupted` after Ctrl-C.
     Every round that ended stays, whatever is raised.
     """
-    with surroundings(Path(out), progress):
+    with option_surroundings("rdp train rate-target", Path(out), STATE, progress):
         return _trained(options, Path(out), start, resume, overwrite, progress)
 
 
@@ -185,22 +187,24 @@ class _Loop:
         steps = options.final_steps if final else options.steps
         optimizer = round_file(out, number - 1, OPTIMIZER)
         job = Fit(
-            name="final training" if final else f"{step.stage} {number}",
             target=step.target,
             beta=step.beta,
             start=round_file(out, number - 1, "safetensors"),
             weights=weights,
             optimizer_before=optimizer if optimizer.is_file() else None,
             optimizer=round_file(out, number, OPTIMIZER),
-            checkpoint=out / CHECKPOINT if final else None,
-            logs=out / "logs" / f"{number:02d}",
-            steps=steps,
-            epoch=min(options.checkpoint_steps, steps) if final else steps,
             schedule=_schedule(final, steps),
             lr=options.lr * (CORRECTION_RATE if step.stage == "correction" else 1),
-            seed=1_000 * options.seed + number,
-            precision=options.precision,
-            device=options.device,
+            fitting=Fitting(
+                name="final training" if final else f"{step.stage} {number}",
+                checkpoint=out / CHECKPOINT if final else None,
+                logs=out / "logs" / f"{number:02d}",
+                steps=steps,
+                epoch=min(options.checkpoint_steps, steps) if final else steps,
+                seed=1_000 * options.seed + number,
+                precision=options.precision,
+                device=options.device,
+            ),
         )
         with disk(out):
             fit(job, self._data, self._notes(job, number), self.progress)
@@ -216,7 +220,8 @@ class _Loop:
         return {
             **trained_on_note({*self._data.hashes("train"), *trained_on(header)}),
             "rate_target": f"{self.options.bpp:g} bit/pixel, R_t {job.target:g}, beta {job.beta:g}",
-            "rate_target_round": f"{number}, {job.steps} steps, {self.options.batch_size} crops of {self.options.crop}",
+            "rate_target_round": f"{number}, {job.fitting.steps} steps, "
+            f"{self.options.batch_size} crops of {self.options.crop}",
         }
 
 

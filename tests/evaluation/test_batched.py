@@ -281,15 +281,22 @@ def test_points_whose_weights_do_not_fit_together_are_done_group_by_group(
             assert names == sorted(names)
 
 
-def facts(nbytes: int) -> CodecFacts:
-    return CodecFacts("e", "d", "v", nbytes, False)
+def facts(nbytes: int, encoder: str) -> CodecFacts:
+    return CodecFacts(encoder, "d", "v", nbytes, False)
 
 
 def test_groups_fill_the_room_in_order() -> None:
     points = rdp_points("blocks", range(6))
-    weights = dict(zip((point.name for point in points), map(facts, [4, 4, 0, 4, 12, 0]), strict=True))
+    weights = dict(zip((point.name for point in points), map(facts, [4, 4, 0, 4, 12, 0], "abcdef"), strict=True))
     assert list(group_points(points, weights, 8).values()) == [0, 0, 0, 1, 2, 2]
     assert set(group_points(points, weights, 100).values()) == {0}
+
+
+def test_points_of_one_encoder_are_not_cut_apart() -> None:
+    points = rdp_points("blocks", range(4))
+    weights = dict(zip((point.name for point in points), map(facts, [4, 4, 4, 4], "abbb"), strict=True))
+    assert list(group_points(points, weights, 8).values()) == [0, 0, 0, 0]
+    assert list(group_points(points, weights, 4).values()) == [0, 1, 1, 1]
 
 
 # ---- tasks

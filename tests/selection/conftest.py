@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 
@@ -155,3 +156,31 @@ def table() -> CellTable:
         ["a.png", "b.png", "c.png"],
         ["webp:quality=5", "webp:quality=10", "avif:quality=50"],
     )
+
+
+# Two files of a learned codec, of four and of two decoders, and one standard codec. Images of 10 and of 40 pixels.
+_POINTS = ("low:d=0", "low:d=1", "low:d=2", "low:d=3", "high:d=0", "high:d=1", "jpeg")
+_ENCODERS = ("low", "low", "low", "low", "high", "high", "jpeg")
+_NBYTES = (2.0, 2.0, 2.0, 2.0, 4.0, 4.0, 3.0)
+_MSE = ((40.0, 44.0, 48.0, 52.0, 20.0, 24.0, 30.0), (50.0, 54.0, 58.0, 62.0, 25.0, 29.0, 35.0))
+_LPIPS = ((0.8, 0.6, 0.4, 0.2, 0.5, 0.1, 0.7), (0.8, 0.7, 0.6, 0.5, 0.5, 0.3, 0.9))
+_SIZES = ((5, 2), (5, 8))
+
+
+def _frame_of(images: int = 2, **more: Sequence[Any]) -> pd.DataFrame:
+    """The table; `more` are columns of a value a point."""
+    rows = []
+    for image in range(images):
+        width, height = _SIZES[image % 2]
+        for k, point in enumerate(_POINTS):
+            row = {"dataset": "set", "image": f"{image}.png", "point": point, "width": width, "height": height}
+            row |= {"nbytes": _NBYTES[k], "bpp": 8 * _NBYTES[k] / (width * height), "mse": _MSE[image % 2][k]}
+            row |= {"lpips": _LPIPS[image % 2][k], "encoder_id": _ENCODERS[k], "decoder_id": f"d{k}"}
+            rows.append(row | {name: values[k] for name, values in more.items()})
+    return pd.DataFrame(rows)
+
+
+@pytest.fixture(scope="session")
+def frame_of() -> Callable[..., pd.DataFrame]:
+    """Makes the table of points that share files: so many `images`, and columns of a value a point."""
+    return _frame_of

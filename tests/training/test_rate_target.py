@@ -21,7 +21,7 @@ from rdp.models.base import CompressionModel
 from rdp.training.rate_target import RateTargetOptions, fresh_network, train_to_rate
 from rdp.training.rate_target_rule import RateTargetError
 from rdp.training.rate_target_state import read_state
-from rdp.training.rate_target_words import own_options
+from rdp.training.option_words import own_options
 from rdp.training.steps import TrainingInterrupted
 
 

@@ -63,10 +63,11 @@ class LatentCoding(ABC):
         self.device = torch.device(device)
 
     @abstractmethod
-    def compress(self, y: Tensor) -> list[bytes]:
+    def compress(self, y: Tensor, z: Tensor | None = None) -> list[bytes]:
         """The payload of each image from latents (N, M, h, w), float32.
 
-        Raises `CodecError` if they are not finite.
+        `z`: hyper-latents (N, C, h / 4, w / 4) that the encoder has chosen, for networks that have them; by default the
+        network's analysis of y. Raises `CodecError` if latents are not finite.
         """
 
     @abstractmethod
@@ -148,7 +149,7 @@ class FactorizedCoding(LatentCoding):
         super().__init__(model, step, device)
         self._channels = ChannelCoding(model.prior, self.step, self.device)
 
-    def compress(self, y: Tensor) -> list[bytes]:
+    def compress(self, y: Tensor, z: Tensor | None = None) -> list[bytes]:
         return [written(self._channels, symbols) for symbols in self._channels.symbols(y)]
 
     def decompress(self, payloads: Sequence[bytes], height: int, width: int) -> Decoded:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from rdp.codecs.base import OperatingPoint
 from rdp.codecs.keys import Key, Value, quote, spell
 from rdp.codecs.learned.codec import ARCHIVES, STEP_KEY, TABLES, LearnedCodec
+from rdp.codecs.learned.decoder_files import GivenDecoders, files_of_weights, named_decoders
+from rdp.codecs.learned.decoders import DECODER_KEY
+from rdp.codecs.learned.refining import REFINE_KEYS
 from rdp.errors import SpecError, WeightsError
 from rdp.weights import WeightsEntry, WeightsFile, entries_used_by, resolve, search_folders, sha256_of
 
@@ -25,7 +28,7 @@ class IndexedCodec(LearnedCodec):
     """A family whose points are those that the index of weights names in `used_by`."""
 
     extra: tuple[Key, ...] = ()
-    """Keys beside those that choose the weights."""
+    """Keys beside those that choose the weights, refinement and the decoder."""
 
     @classmethod
     def schema(cls, definition: Any) -> tuple[Key, ...]:
@@ -37,11 +40,17 @@ class IndexedCodec(LearnedCodec):
                 "is checkpoint:path=FILE.safetensors"
             )
         names = list(dict.fromkeys(name for keys, _ in offered for name in keys))
-        return (*(_key(name, [keys[name] for keys, _ in offered if name in keys]) for name in names), *cls.extra)
+        return (
+            *(_key(name, [keys[name] for keys, _ in offered if name in keys]) for name in names),
+            *cls.extra,
+            *REFINE_KEYS,
+            DECODER_KEY,
+        )
 
     @classmethod
     def check(cls, values: Mapping[str, Value], where: str) -> None:
         """Raise `SpecError` for a combination that there are no weights for."""
+        super().check(values, where)
         offered = _offered(cls.family)
         if cls._find(offered, values) is None:
             chosen = values.get("weights")
@@ -59,7 +68,7 @@ class IndexedCodec(LearnedCodec):
         cls, offered: list[tuple[dict[str, str], WeightsEntry]], values: Mapping[str, Value]
     ) -> WeightsEntry | None:
         """The entry for exactly these keys: one that has fewer would be another network under the same name."""
-        extra = {key.name for key in cls.extra}
+        extra = {key.name for key in (*cls.extra, *REFINE_KEYS, DECODER_KEY)}
         chosen = {name: spell(value) for name, value in values.items() if name not in extra}
         return next((entry for keys, entry in offered if keys == chosen), None)
 
@@ -100,10 +109,10 @@ class HiFiC(Hyperprior):
 
 
 @dataclass(frozen=True)
-class Checkpoints:
+class Checkpoints(GivenDecoders):
     """Where the files lie that the points of a spec name, by the first digits of their SHA-256."""
 
-    paths: Mapping[str, Path]
+    paths: Mapping[str, Path] = field(default_factory=dict)
 
 
 def named_by_hash(pairs: Mapping[str, str], spec: str) -> tuple[Mapping[str, str], Checkpoints]:
@@ -114,7 +123,7 @@ def named_by_hash(pairs: Mapping[str, str], spec: str) -> tuple[Mapping[str, str
     from rdp.codecs.spec import split_items
 
     if "path" not in pairs:
-        return pairs, Checkpoints({})
+        return pairs, Checkpoints()
     if "sha" in pairs:
         raise SpecError(f"{spec!r}: give path or sha, not both")
     paths: dict[str, Path] = {}
@@ -124,7 +133,7 @@ def named_by_hash(pairs: Mapping[str, str], spec: str) -> tuple[Mapping[str, str
             raise SpecError(f"{spec!r}: there is no file {path}")
         paths[sha256_of(path)[:SHA_DIGITS]] = path.absolute()
     rest = {name: text for name, text in pairs.items() if name != "path"}
-    return {"sha": "|".join(paths), **rest}, Checkpoints(paths)
+    return {"sha": "|".join(paths), **rest}, Checkpoints(paths=paths)
 
 
 class Checkpoint(LearnedCodec):
@@ -142,20 +151,24 @@ class Checkpoint(LearnedCodec):
         ),
         STEP_KEY,
         Key("tables", "choice", "law of a shrinkage network's latent, if not its trained one", choices=TABLES[1:]),
+        *REFINE_KEYS,
+        DECODER_KEY,
     )
 
     @classmethod
     def resolve(cls, pairs: Mapping[str, str], spec: str) -> tuple[Mapping[str, str], Any]:
-        """`path=FILE` becomes `sha=...`, and where the file lies goes into the definition of the points."""
+        """`path=FILE` becomes `sha=...`, and where files lie goes into the definition of the points."""
         from rdp.codecs.spec import split_items
 
         if "path" not in pairs and "sha" not in pairs:
             raise SpecError(f"{spec!r}: say which file, checkpoint:path=FILE.safetensors")
+        pairs, given = named_decoders(pairs, spec)
         if "path" in pairs:
-            return named_by_hash(pairs, spec)
+            pairs, checkpoints = named_by_hash(pairs, spec)
+            return pairs, replace(checkpoints, decoders=given)
         for text in split_items(pairs["sha"], spec):
             _check_sha(text, spec)
-        return pairs, Checkpoints({})
+        return pairs, Checkpoints(given)
 
     @classmethod
     def point_of(cls, data: bytes, where: str) -> str | None:
@@ -184,7 +197,7 @@ def _check_sha(sha: str, where: str) -> None:
 def _file_of(sha: str, where: str) -> Path:
     """The file of weights with that hash in the folders of weights."""
     _check_sha(sha, where)
-    for path in files_of_weights():
+    for path in files_of_weights(ENDINGS):
         if sha256_of(path).startswith(sha):
             return path
     looked = ", ".join(map(str, search_folders()))
@@ -194,15 +207,9 @@ def _file_of(sha: str, where: str) -> Path:
     )
 
 
-def files_of_weights() -> Iterator[Path]:
-    """Every file in the folders of weights that may hold a network, folder by folder."""
-    for folder in search_folders():
-        if folder.is_dir():
-            yield from sorted(path for path in folder.iterdir() if path.name.endswith(ENDINGS))
-
-
 def _offered(family: str) -> list[tuple[dict[str, str], WeightsEntry]]:
-    return entries_used_by(family)
+    """What the index has networks for: keys, and the file. Entries of decoders alone name a point with `decoder`."""
+    return [(keys, entry) for keys, entry in entries_used_by(family) if DECODER_KEY.name not in keys]
 
 
 def _key(name: str, values: list[str]) -> Key:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from rdp.bitstream.container import unpack
-from rdp.codecs.learned.families import files_of_weights
+from rdp.codecs.learned.decoder_files import files_of_weights
+from rdp.codecs.learned.families import ENDINGS
 from rdp.codecs.learned.network import load_weights
 from rdp.errors import WeightsError
 from rdp.models.checkpoint import identity_of, read_header
@@ -15,11 +16,12 @@ from rdp.weights import search_folders
 def weights_of(data: bytes, where: str) -> Path:
     """The file of weights, in the folders of weights, that has the identity of an encoded file.
 
-    Of several that differ in their decoder alone, the first. `where` names the file in messages. Raises `FormatError`
-    for data that are no such file, and `WeightsError` if there are no such weights on this machine.
+    Of several that differ in their decoder alone, the first; files that hold a decoder alone are passed over. `where`
+    names the file in messages. Raises `FormatError` for data that are no such file, and `WeightsError` if there are no
+    such weights on this machine.
     """
     identity = unpack(data).identity.hex()
-    for path in sorted(files_of_weights(), key=lambda path: path.suffix != ".safetensors"):
+    for path in sorted(files_of_weights(ENDINGS), key=lambda path: path.suffix != ".safetensors"):
         if _identity(path) == identity:
             return path
     looked = ", ".join(str(folder) for folder in search_folders())

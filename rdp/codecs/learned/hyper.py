@@ -57,11 +57,11 @@ class HyperCoding(LatentCoding):
     def _exact_hyper(self, model: Any) -> ExactNetwork | tuple[ExactNetwork, ExactNetwork]:
         return ExactNetwork(model.hyper_synthesis, self.device)
 
-    def compress(self, y: Tensor) -> list[bytes]:
-        z = self._channels.symbols(self._hyper_analysis(self._hyper_input(y)))
-        parts = self._encode(y, self._tell(z))
+    def compress(self, y: Tensor, z: Tensor | None = None) -> list[bytes]:
+        symbols_z = self._channels.symbols(self._hyper_analysis(self._hyper_input(y)) if z is None else z)
+        parts = self._encode(y, self._tell(symbols_z))
         payloads = []
-        for i, symbols in enumerate(z):
+        for i, symbols in enumerate(symbols_z):
             writer = SymbolWriter()
             self._channels.write(writer, symbols)
             for values, indices in parts:

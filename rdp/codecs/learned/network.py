@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from fractions import Fraction
@@ -19,14 +19,20 @@ from torch import Tensor, nn
 from rdp.codecs.base import Resources
 from rdp.codecs.learned.codec import ARCHIVES, TABLES
 from rdp.codecs.learned.coding import FactorizedCoding, LatentCoding
+from rdp.codecs.learned.decoders import DecoderChoice
 from rdp.codecs.learned.hyper import CheckerboardCoding, HyperCoding, TwoSynthesesCoding
 from rdp.codecs.learned.memory import check_memory
+from rdp.codecs.learned.refining import Refinement
 from rdp.codecs.learned.shrinkage import ShrinkageCoding
+from rdp.codecs.learned.synthesis import Decoder, ReadyTransform, Synthesis
 from rdp.errors import WeightsError
 from rdp.models.base import CompressionModel
 from rdp.models.checkpoint import identity_of, load_model
 from rdp.models.conversion.compressai import load_compressai
-from rdp.models.fast import FastTransform, fast_transform
+from rdp.models.decoder_names import OWN
+from rdp.models.decoders import load_decoder, mix_decoders
+from rdp.models.fast import fast_transform
+from rdp.models.refinement import Refined, Refiner, Settings
 from rdp.weights import WeightsFile, reverify
 
 Pixels = NDArray[np.uint8]
@@ -59,7 +65,7 @@ class LatentSize:
 
 
 class Network:
-    """The transforms of one file of weights on one device, and the codings of its latents."""
+    """The transforms of one file of weights on one device, the codings of its latents, and decoders beside its own."""
 
     def __init__(self, file: WeightsFile, resources: Resources) -> None:
         """Raises `WeightsError` for a file that has changed, is damaged, or holds an architecture without a coding."""
@@ -72,13 +78,18 @@ class Network:
         self.architecture = model.architecture
         self.stride = model.stride
         self.resources = resources
+        self._file = file
         self._model = model
         self._latent_channels = int(getattr(model, "latent_channels", model.config["latent_channels"]))
         self._making = Lock()
         self._codings: dict[tuple[Fraction, str], LatentCoding] = {}
         self._analysis = fast_transform(model.analysis, device=resources.device, dtype=resources.dtype)
-        self._synthesis = fast_transform(model.synthesis, device=resources.device, dtype=resources.dtype)
-        model.analysis, model.synthesis = _Ready(self._analysis), _Ready(self._synthesis)
+        model.analysis = ReadyTransform(self._analysis)
+        own, model.synthesis = model.synthesis, nn.Identity()  # every decoder brings its own, this one too
+        self._own = Decoder(model, own, resources)
+        self._loading = Lock()
+        self._refiner: Refiner | None = None
+        self._decoders: WeakValueDictionary[Hashable, Decoder] = WeakValueDictionary()
 
     def size(self, height: int, width: int) -> LatentSize:
         """The latent of a picture of `height` x `width` pixels, padded to whole strides."""
@@ -97,6 +108,45 @@ class Network:
         if self.architecture == "shrinkage":
             return ShrinkageCoding(self._model, step, self.resources.device, tables)
         return CODINGS[self.architecture](self._model, step, self.resources.device)
+
+    def synthesis(self, choice: DecoderChoice, files: Mapping[str, WeightsFile]) -> Synthesis:
+        """What makes pictures under a choice of decoders, whose files (but for the network's own) are given by name.
+
+        A decoder is loaded once, and stays as long as someone holds what he got here. Mixtures of weights are made of
+        what the files hold, and are decoders like others. Raises `WeightsError` for a file that has changed, is damaged
+        or belongs to another encoder.
+        """
+        mixture = choice.mixture
+        if mixture is None:
+            return Synthesis(((1.0, self._decoder(choice.first, files)),))
+        share = float(mixture.share)
+        if mixture.of == "pictures":
+            first, second = (self._decoder(name, files) for name in choice.names)
+            return Synthesis(((float(1 - mixture.share), first), (share, second)))
+
+        def mix() -> nn.Module:
+            first, second = (self._module(name, files) for name in choice.names)
+            return mix_decoders(first, second, share)
+
+        key = (share, *(files.get(name, self._file).sha256 for name in choice.names))
+        return Synthesis(((1.0, self._kept(key, mix)),))
+
+    def _decoder(self, name: str, files: Mapping[str, WeightsFile]) -> Decoder:
+        """One decoder, ready."""
+        return self._own if name == OWN else self._kept(files[name].sha256, lambda: self._module(name, files))
+
+    def _kept(self, key: Hashable, make: Callable[[], nn.Module]) -> Decoder:
+        with self._loading:
+            decoder = self._decoders.get(key)
+            if decoder is None:
+                decoder = self._decoders[key] = Decoder(self._model, make(), self.resources)
+            return decoder
+
+    def _module(self, name: str, files: Mapping[str, WeightsFile]) -> nn.Module:
+        """The transform as a file holds it; that of the network is read again, for only its fast form is kept."""
+        if name == OWN:
+            return load_weights(reverify(self._file)).synthesis
+        return load_decoder(reverify(files[name]), self._model, self.identity.hex())
 
     def steady(self) -> AbstractContextManager[None]:
         """On a GPU: true float32, and algorithms that do not change from run to run; as before afterwards."""
@@ -135,17 +185,37 @@ class Network:
         with torch.inference_mode():
             return self._model.analyse(x)
 
-    def synthesise(self, y_hat: Tensor, sizes: Sequence[LatentSize]) -> list[Pixels]:
+    def refine(self, y: Tensor, image: Pixels, refinement: Refinement, step: Fraction, tables: str) -> Refined | None:
+        """Better latents than y, (1, M, rows, columns), for one image uint8 (H, W, 3); None where none are found.
+
+        In float32, whatever the transforms run in, against the network's own decoder. Raises `CodecError` if there is
+        not enough memory, and `SpecError` for an architecture that cannot be refined.
+        """
+        with self._making:
+            if self._refiner is None:
+                # Of the loaded network there are only the fast transforms, which have no gradients.
+                self._refiner = Refiner(load_weights(reverify(self._file)), self.resources.device)
+        size = self.size(*image.shape[:2])
+        needed = self._refiner.peak_bytes(size.rows * size.columns * LATENT_STRIDE**2)
+        check_memory(needed, size, self.resources.device)
+        pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None]
+        return self._refiner.refine(y, pixels, Settings(refinement.steps, refinement.lmbda, float(step), tables))
+
+    def synthesise(
+        self, y_hat: Tensor, sizes: Sequence[LatentSize], synthesis: Synthesis | None = None
+    ) -> list[Pixels]:
         """Pictures uint8 (H, W, 3) of their sizes from quantised latents (N, M, rows, columns).
 
-        Raises `CodecError` if there is not enough memory.
+        `synthesis`: what the method of that name gave, the network's own decoder by default. Raises `CodecError` if
+        there is not enough memory.
         """
+        synthesis = synthesis or self.synthesis(DecoderChoice(), {})
         count, channels, rows, columns = y_hat.shape
         pixels = count * rows * columns * LATENT_STRIDE**2
-        needed = self._synthesis.peak_bytes(rows, columns, channels, count) + pixels * PIXEL_BYTES
+        needed = synthesis.peak_bytes(rows, columns, channels, count, pixels) + pixels * PIXEL_BYTES
         check_memory(needed, sizes[0], self.resources.device)
         with torch.inference_mode():
-            x_hat = self._model.synthesise(y_hat.to(self.resources.device))
+            x_hat = synthesis(y_hat.to(self.resources.device))
             pictures = (
                 x_hat.mul(255).round_().clamp_(0, 255).nan_to_num_(0).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
             )
@@ -178,17 +248,6 @@ def load_weights(path: Path) -> CompressionModel:
     if path.name.endswith(ARCHIVES):
         return load_compressai(path).eval()
     return load_model(path)
-
-
-class _Ready(nn.Module):
-    """A fast transform where the model has a module."""
-
-    def __init__(self, transform: FastTransform) -> None:
-        super().__init__()
-        self._transform = transform
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self._transform(x)
 
 
 def _pad(image: Pixels, height: int, width: int) -> Pixels:

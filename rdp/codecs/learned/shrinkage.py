@@ -55,14 +55,14 @@ class ShrinkageCoding(LatentCoding):
     def _flags(self) -> FrequencyTables:
         return FrequencyTables.from_pmfs([np.array([0.5, 0.5])], [0])
 
-    def compress(self, y: Tensor) -> list[bytes]:
-        z = self._hyper.symbols(self._hyper_analysis(y))
-        law = self._law(z)
+    def compress(self, y: Tensor, z: Tensor | None = None) -> list[bytes]:
+        symbols_z = self._hyper.symbols(self._hyper_analysis(y) if z is None else z)
+        law = self._law(symbols_z)
         symbols = to_symbols((y - law.mean) / law.scale, 0.0, self.step)
         payloads = []
-        for place in range(len(z)):
+        for place in range(len(symbols_z)):
             writer = SymbolWriter()
-            self._hyper.write(writer, z[place])
+            self._hyper.write(writer, symbols_z[place])
             self._write(writer, symbols[place])
             payloads.append(writer.finish())
         return payloads

@@ -7,6 +7,7 @@ The table has a row a point:
     status                    optimal, feasible, infeasible or unknown
     objective, bound, gap     of the selection; lp_bound: of the linear relaxation, where known
     average_COLUMN            of every numeric column
+    average_COLUMN_of_files   where bits that name decoders are charged: of bpp and nbytes, without these bits
     slack_COLUMN, price_COLUMN  of every budget (COLUMN_at_most and COLUMN_at_least where it has both)
     dominated                 another row is no worse in the objective and the swept averages, and better in one
     on_hull                   an optimum of the linear relaxation that is not dominated; where lp_bound or a price is
@@ -21,7 +22,8 @@ The document:
     sweeps                    one object each: column, sense, weighting, values
     gap, auto                 what was asked for; auto is null where the budgets were given
     points                    one object each: number, budgets, status, objective, bound, gap, lp_bound, averages,
-                              slacks, prices, counts, dominated, on_hull
+                              slacks, prices, counts, dominated, on_hull; averages_of_files where bits that name
+                              decoders are charged
     warnings
 
 There are no NaN or Infinity literals: such a number is null, and beside `name` stands `name_is`.
@@ -34,6 +36,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import rdp
+from rdp.selection.decoder_cost import DecoderCost
 from rdp.selection.document import number
 from rdp.selection.fingerprint import fingerprint
 
@@ -109,6 +112,9 @@ def _row(frontier: Frontier, point: FrontierPoint) -> dict[str, Any]:
     row["status"] = point.status.value
     row |= {name: _real(getattr(point, name)) for name in ("objective", "bound", "gap", "lp_bound")}
     row |= {f"average_{name}": point.averages.get(name, _NOTHING) for name in frontier.problem.terms}
+    charged = frontier.problem.naming
+    for name in charged.columns if isinstance(charged, DecoderCost) else ():
+        row[f"average_{name}_of_files"] = point.averages_of_files.get(name, _NOTHING)
     for kind, values in (("slack", point.slacks), ("price", point.prices)):
         row |= {f"{kind}_{name.replace(' ', '_')}": _real(value) for name, value in values.items()}
     return row | {"dominated": point.dominated, "on_hull": point.on_hull, "points_used": len(point.counts)}
@@ -128,12 +134,18 @@ def _entry(frontier: Frontier, point: FrontierPoint) -> dict[str, Any]:
         **number("gap", point.gap),
         **number("lp_bound", point.lp_bound),
         "averages": _numbers(point.averages),
+        **_of_files(frontier, point),
         "slacks": _numbers(point.slacks),
         "prices": _numbers(point.prices),
         "counts": dict(point.counts),
         "dominated": point.dominated,
         "on_hull": point.on_hull,
     }
+
+
+def _of_files(frontier: Frontier, point: FrontierPoint) -> dict[str, Any]:
+    charged = isinstance(frontier.problem.naming, DecoderCost)
+    return {"averages_of_files": _numbers(point.averages_of_files)} if charged else {}
 
 
 def _numbers(values: Mapping[str, float | None]) -> dict[str, Any]:

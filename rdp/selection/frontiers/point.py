@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from rdp.selection.decoder_cost import DecoderCost
 from rdp.selection.frontiers.grid import Sweep
 from rdp.selection.problem import Constraint, Problem
 from rdp.selection.result import Selection
@@ -19,12 +20,13 @@ class FrontierPoint:
     `number` counts the rows of the table from 1. `objective`, `bound` and `gap` are those of the selection, `lp_bound`
     is the optimum of the linear relaxation, where known. `averages` maps every numeric column to its average, `prices`
     and `slacks` every budget (see `budget_names`), `counts` every point that some image takes to their number; all but
-    prices empty without a selection. `swept_prices` (K,) are those of the swept budgets. `dominated`: another point of
-    the frontier is no worse in the objective and in the swept averages, and better in one of them. `on_hull`: not
-    dominated, and an optimum of the linear relaxation, in which images may mix their points: at some prices every
-    image's chosen cell has the least priced cost. Where `lp_bound`, a price or a slack is not known (as with
-    `max_points`), it says instead that no mixture of the frontier's points is better, which is less; how it is found,
-    `rdp.selection.frontiers.whereabouts.on_hull` tells. `selection` is kept on request.
+    prices empty without a selection. `averages_of_files` has, where the problem charges bits that name decoders, the
+    averages of the charged columns without them. `swept_prices` (K,) are those of the swept budgets. `dominated`:
+    another point of the frontier is no worse in the objective and in the swept averages, and better in one of them.
+    `on_hull`: not dominated, and an optimum of the linear relaxation, in which images may mix their points: at some
+    prices every image's chosen cell has the least priced cost. Where `lp_bound`, a price or a slack is not known (as
+    with `max_points`), it says instead that no mixture of the frontier's points is better, which is less; how it is
+    found, `rdp.selection.frontiers.whereabouts.on_hull` tells. `selection` is kept on request.
     """
 
     number: int
@@ -42,6 +44,7 @@ class FrontierPoint:
     dominated: bool = False
     on_hull: bool = False
     selection: Selection | None = field(default=None, repr=False)
+    averages_of_files: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def found(self) -> bool:
@@ -83,6 +86,7 @@ def make_point(selection: Selection, sweeps: Sequence[Sweep], budgets: tuple[flo
         swept_prices=tuple(prices[place] for place in swept_places(problem, sweeps)),
         counts={point: count for point, count in selection.counts().items() if count} if selection.found else {},
         selection=kept,
+        averages_of_files=selection.averages_of_files if isinstance(problem.naming, DecoderCost) else {},
     )
 
 

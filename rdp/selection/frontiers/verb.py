@@ -108,6 +108,7 @@ def frontier(
     groups: str | Mapping[str, str] | None = None,
     max_points: int | None = None,
     side_info: bool = False,
+    decoder_info: bool = True,
     gap: float = FRONTIER_GAP,
     time_limit: float | None = None,
     keep_selections: bool = True,
@@ -148,6 +149,7 @@ def frontier(
         "groups": groups,
         "max_points": max_points,
         "side_info": side_info or None,
+        "decoder_info": None if decoder_info is True else decoder_info,
     }
     said = {name: value for name, value in words.items() if value is not None}
     problem = swept_problem(source, said, sweeps)

@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 
 from rdp.errors import SpecError
-from rdp.selection.index_cost import IndexCost
 from rdp.selection.problem import BoolArray, FloatArray, IntArray, Problem, Term, image_labels
 
 
@@ -39,13 +38,8 @@ def take(problem: Problem, images: IntArray) -> Problem:
         columns={name: part.term(term) for name, term in problem.columns.items()},
         statement=replace(problem.statement, fix=_fixed(problem, rows, image_labels(datasets, names))),
         choosable=None if problem.choosable is None else part.mask(problem.choosable),
-        index_cost=None if problem.index_cost is None else _side_information(problem.index_cost, part, len(rows)),
+        naming=None if problem.naming is None else problem.naming.of_images(len(rows), part.array),
     )
-
-
-def _side_information(cost: IndexCost, part: _Rows, images: int) -> IndexCost:
-    """The bits that are in the values of these images: what is sent once stays spread as it was over all images."""
-    return replace(cost, images=images, added={name: part.array(added) for name, added in cost.added.items()})
 
 
 def kept_constraints(problem: Problem, images: IntArray) -> list[int]:

@@ -23,6 +23,7 @@ from rdp.selection.streaming.layout import Scan, scan_tables
 from rdp.selection.streaming.memory import Plan, program_memory
 from rdp.selection.streaming.rows import open_tables
 from rdp.selection.streaming.rules import SIZES, Rules, Tally
+from rdp.selection.streaming.sharing import refuse_shared_files
 from rdp.selection.streaming.wide import WideReader
 from rdp.tables.table import natural_key
 
@@ -93,7 +94,10 @@ class ParquetSource(BlockSource):
             self.reader = WideReader(wide, np.flatnonzero(keep))
         self.ordered = wide is None
         self.several_datasets = len(scan.datasets) > 1
-        settled, everywhere, self.statement = self._settled(statement, scan)
+        settled, everywhere, stated = self._settled(statement, scan)
+        usable = [name for name, kept in zip(self.point_names, everywhere.tolist(), strict=True) if kept]
+        shared = refuse_shared_files(tables[0], stated, usable, rough.rows)
+        self.statement = replace(stated, decoder_info=False if shared else None)
         self.rules = Rules(self.statement, self.point_names, used, timed, settled, everywhere)
         self.objective = self._row(statement.objective, 1.0 if statement.goal == "minimize" else -1.0, 0.0)
         self.rows = tuple(

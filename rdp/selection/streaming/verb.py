@@ -47,7 +47,7 @@ def solve_streamed(
 
     Returns also when there is no selection: read `status` and `explanation`. Raises `TableError` and `RunFolderError`
     for files that cannot be used, and `SpecError` for too little memory and for what cannot be streamed: groups,
-    a limit on the number of points, side information.
+    a limit on the number of points, side information, and points that share files (but with `decoder_info` False).
     """
     started = time.perf_counter()
     _check_options(gap, time_limit)

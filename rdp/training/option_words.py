@@ -1,4 +1,4 @@
-"""What parts of a training say in the words of a configuration, in those of `rdp train rate-target`."""
+"""What parts of a training say in the words of a configuration, in those of a command with plain options."""
 
 from __future__ import annotations
 
@@ -10,23 +10,22 @@ from pathlib import Path
 from rdp.errors import RdpError
 from rdp.execution.progress import Progress
 from rdp.training.folder import TrainingFolder
-from rdp.training.rate_target_state import STATE
 from rdp.training.steps import TrainingInterrupted
 from rdp.training.surroundings import interruptible, quiet, translated
 
 
 @contextlib.contextmanager
-def surroundings(out: Path, progress: Progress) -> Iterator[None]:
-    """Silence of the libraries, and errors that a user can mend as `RdpError` that name this command's options.
+def option_surroundings(command: str, out: Path, state: str, progress: Progress) -> Iterator[None]:
+    """Silence of the libraries, and errors that a user can mend as `RdpError` that name the command's options.
 
-    Ctrl-C is `TrainingInterrupted`, which says how the training in `out` goes on.
+    Ctrl-C is `TrainingInterrupted`, which says how `command` goes on in `out`, if the file `state` is there.
     """
     try:
         with quiet(_Worded(progress)), translated(), interruptible(TrainingFolder(out)):
             yield
     except (KeyboardInterrupt, TrainingInterrupted) as error:
-        goes_on = f"`rdp train rate-target --out {out} --resume` with the options that it began with goes on"
-        kept = goes_on if (out / STATE).is_file() else "nothing kept"
+        goes_on = f"`{command} --out {out} --resume` with the options that it began with goes on"
+        kept = goes_on if (out / state).is_file() else "nothing kept"
         raise TrainingInterrupted(f"interrupted; {kept}") from error
     except RdpError as error:
         error.args = (own_options(str(error)), *error.args[1:])
@@ -34,13 +33,13 @@ def surroundings(out: Path, progress: Progress) -> Iterator[None]:
 
 
 def own_options(message: str) -> str:
-    """`--data.batch_size` as `--batch-size`, and so on; what this command has no option for is left out."""
+    """`--data.batch_size` as `--batch-size`, and so on; what these commands have no option for is left out."""
     message = message.replace(", or set --data.allow_overlap=true", "")
     return re.sub(r"--(?:data|model)\.(\w+)", lambda found: "--" + found[1].replace("_", "-"), message)
 
 
 class _Worded:
-    """A progress whose notes name this command's options."""
+    """A progress whose notes name the command's options."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
