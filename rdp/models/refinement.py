@@ -4,8 +4,9 @@ A network's encoder is one function, trained to be good for all images at once. 
 on: J = bit/pixel + lmbda * MSE (0..255) descends by gradient, and the decoder need not know, for weights and format
 stay. Sources: Campos, Meierhans, Djelouah and Schroers, "Content adaptive optimization for neural image compression",
 CVPR workshops 2019; Yang, Bamler and Mandt, "Improving inference for neural image compression", NeurIPS 2020, who draw
-every element between its two neighbouring integers, at a temperature that falls. With the tens of steps that there is
-time for here the noise of the draws costs more than it finds: here an element is their mean, and nothing is drawn.
+every element between its two neighbouring integers, at a temperature that falls (stochastic Gumbel annealing). So it is
+done here where there are many steps. In few, the noise of the draws costs more than it finds: an element is then
+a mean of its neighbours, and nothing is drawn.
 
 What is promised: the result has a J that is not above the start's, both rounded as in a file and taken by the network's
 own estimate of its rate. It depends on the image, the weights and the settings alone; on another machine, or with
@@ -31,14 +32,21 @@ from rdp.models.densities import gaussian_likelihood, laplace_likelihood
 VERSION = 1
 """Goes up with any change of what the same settings make of an image: files of another version are other files."""
 
-RATE = 4e-2
-"""Of Adam for y, in units of the latent, at the start; it falls to 0 along half a cosine."""
+DRAWS_FROM = 80
+"""Steps from which on elements are drawn."""
+DRAWN_RATE = 0.04
+"""Of Adam for y, in units of the latent, where elements are drawn; it falls to 0 along half a cosine."""
+SOFT_RATE = 0.1
+"""The same where they are not, at most."""
+SOFT_TRAVEL = 3.2
+"""And that rate times the number of steps, at most. Soft rounding does not see the error of rounding: elements that go
+further fit what no file can hold, and more steps then make a worse file."""
 HYPER_SHARE = 0.1
-"""Of that rate for z, each element of which moves the law of many of y."""
-EPSILON = 2.0
+"""Of these rates for z, each element of which moves the law of many of y."""
+EPSILON = 6.0
 """Of Adam, in bits: elements whose gradient is smaller move by less than the rate, and not by noise."""
-HOT, COLD = 1.0, 0.2
-"""The temperature at the start, at which rounding does nothing, and at the end."""
+DRAWN_HEAT, SOFT_HEAT = (0.5, 0.05), (1.0, 0.1)
+"""The temperature at the start and at the end."""
 HOLD = 0.3
 """Share of the steps at the first temperature; from there it falls geometrically."""
 
@@ -91,7 +99,8 @@ class Refiner:
                 "leave refine out"
             )
         self.device = torch.device(device)
-        self._model = model.eval().requires_grad_(False).to(self.device, memory_format=torch.channels_last)
+        frozen = model.eval().requires_grad_(False).to(self.device)
+        self._model: Any = frozen.to(memory_format=torch.channels_last)
         self._code = _CODERS[model.architecture]
         self._bytes: float | None = None
 
@@ -120,14 +129,18 @@ class Refiner:
                 latents.append(self._model.hyper_analyse(y))
             start = self._lagrangian(self._coded(latents, torch.round, settings), image, settings, exact=True)
         latents = [latent.requires_grad_() for latent in latents]
-        rates = (RATE, RATE * HYPER_SHARE)
+        drawn = settings.steps >= DRAWS_FROM
+        rate = DRAWN_RATE if drawn else min(SOFT_RATE, SOFT_TRAVEL / settings.steps)
+        rates = (rate, rate * HYPER_SHARE)
+        generator = torch.Generator(self.device).manual_seed(settings.steps)
         groups = [{"params": [latent], "lr": rate} for latent, rate in zip(latents, rates, strict=False)]
         optimizer = torch.optim.Adam(groups, eps=EPSILON)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.steps)
         # Of the bits of the whole image, so that what an element feels does not shrink as the image grows.
         pixels = image.shape[-2] * image.shape[-1]
         for step in range(settings.steps):
-            rounding = soft_rounding(temperature_at(step / settings.steps))
+            temperature = temperature_at(step / settings.steps, *(DRAWN_HEAT if drawn else SOFT_HEAT))
+            rounding = drawn_rounding(temperature, generator) if drawn else soft_rounding(temperature)
             cost = self._lagrangian(self._coded(latents, rounding, settings), image, settings) * pixels
             for latent, gradient in zip(latents, torch.autograd.grad(cost, latents), strict=True):
                 latent.grad = gradient
@@ -149,12 +162,31 @@ class Refiner:
         picture = self._model.synthesise(coded.y_hat)[..., :height, :width] * 255
         if exact:
             picture = picture.round().clamp(0, 255)
-        return coded.bits / (height * width) + settings.lmbda * (picture - image).square().mean()
+        cost: Tensor = coded.bits / (height * width) + settings.lmbda * (picture - image).square().mean()
+        return cost
 
 
-def temperature_at(done: float) -> float:
+def temperature_at(done: float, hot: float, cold: float) -> float:
     """The temperature when a share of the steps, 0 to 1, is done."""
-    return HOT * (COLD / HOT) ** (max(0.0, done - HOLD) / (1 - HOLD))
+    return hot * math.pow(cold / hot, max(0.0, done - HOLD) / (1 - HOLD))
+
+
+def drawn_rounding(temperature: float, generator: torch.Generator) -> Rounding:
+    """What stands for rounding at a temperature above 0: stochastic Gumbel annealing (Yang et al. 2020, section 3.2).
+
+    An element v between floor(v) and floor(v) + 1 goes to either with the probabilities that softmax makes of
+    -atanh(distance) / temperature, by a Gumbel-softmax draw of that temperature. There are two classes, for which the
+    difference of the Gumbel variables is one logistic variable.
+    """
+
+    def draw(v: Tensor) -> Tensor:
+        below = torch.floor(v.detach())
+        up = (v - below).clamp(_EDGE, 1 - _EDGE)
+        logits = (torch.atanh(up) - torch.atanh(1 - up)) / temperature
+        uniform = torch.rand(v.shape, generator=generator, device=v.device).clamp(1e-7, 1 - 1e-7)
+        return below + torch.sigmoid((logits + torch.logit(uniform)) / temperature)
+
+    return draw
 
 
 def soft_rounding(temperature: float) -> Rounding:
@@ -259,7 +291,7 @@ def _bits(likelihood: Tensor) -> Tensor:
     return -likelihood.log2().sum()
 
 
-def _kept_bytes(model: CompressionModel, code: Callable[..., Coded], device: torch.device) -> float:
+def _kept_bytes(model: Any, code: Callable[..., Coded], device: torch.device) -> float:
     """What a forward pass keeps for its backward pass, in bytes by pixel: taken at one small image."""
     kept: dict[int, int] = {}
 
@@ -281,4 +313,5 @@ def _kept_bytes(model: CompressionModel, code: Callable[..., Coded], device: tor
             coded = code(model, latents, soft_rounding(0.5), Settings(1, 1.0, tables=tables))
             cost = (model.synthesise(coded.y_hat) - x).square().sum() + coded.bits
         del cost, coded
-    return sum(nbytes for place, nbytes in kept.items() if place not in parameters) / side**2
+    total = sum(nbytes for place, nbytes in kept.items() if place not in parameters)
+    return float(total / side**2)

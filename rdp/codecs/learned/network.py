@@ -194,7 +194,8 @@ class Network:
         with self._making:
             if self._refiner is None:
                 # Of the loaded network there are only the fast transforms, which have no gradients.
-                self._refiner = Refiner(load_weights(reverify(self._file)), self.resources.device)
+                with torch.inference_mode(False):  # of a caller's mode, in which tensors are made that never have any
+                    self._refiner = Refiner(load_weights(reverify(self._file)), self.resources.device)
         size = self.size(*image.shape[:2])
         needed = self._refiner.peak_bytes(size.rows * size.columns * LATENT_STRIDE**2)
         check_memory(needed, size, self.resources.device)
