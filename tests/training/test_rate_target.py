@@ -18,10 +18,10 @@ from rdp.errors import EXIT_INPUT, EXIT_INTERRUPTED, RdpError, SpecError
 from rdp.execution.progress import Silent
 from rdp.images import read_image, write_png
 from rdp.models.base import CompressionModel
+from rdp.training.option_words import own_options
 from rdp.training.rate_target import RateTargetOptions, fresh_network, train_to_rate
 from rdp.training.rate_target_rule import RateTargetError
 from rdp.training.rate_target_state import read_state
-from rdp.training.option_words import own_options
 from rdp.training.steps import TrainingInterrupted
 
 
