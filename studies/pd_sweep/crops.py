@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from knees import RateKnee
 from shared import Floats, decoded, new_figure
-from sweep import SweepPoint, Swept
+from sweep import SweepPoint, Swept, smallest_gamma
 
 from rdp.images import read_image
 
@@ -65,7 +65,7 @@ def crops_of(swept: Swept, knee: RateKnee) -> dict[str, list[Crop]]:
     if knee.chord is None:
         return {}
     base = knee.base
-    points = list(dict.fromkeys([base.own, knee.chord, smallest_gamma(base.of("trained"))]))
+    points = list(dict.fromkeys([base.own, knee.chord, smallest_gamma(base)]))
     lpips = [swept.rows(point)[swept.teacher] for point in (knee.chord, base.own)]
     codecs = {point: swept.codec(point) for point in points}
     found = {}
@@ -84,11 +84,6 @@ def crops_of(swept: Swept, knee: RateKnee) -> dict[str, list[Crop]]:
     return found
 
 
-def smallest_gamma(trained: Sequence[SweepPoint]) -> SweepPoint:
-    """Of the decoders beside the network's own that with the least weight of the distortion."""
-    return min(trained[1:], key=lambda point: float(point.decoder.removeprefix("g")))
-
-
 def _title(point: SweepPoint, knee: RateKnee) -> str:
     return f"{point.decoder} (knee)" if point == knee.chord else point.decoder
 
@@ -98,12 +93,12 @@ def draw_crops(crops: dict[str, list[Crop]]) -> object:
     across = max(len(row) for row in crops.values())
     figure = new_figure(1.75 * across, 2.0 * len(crops))
     axes = figure.subplots(len(crops), across, squeeze=False)
-    for line, (name, row) in zip(axes, crops.items(), strict=True):
-        for axis, crop in zip(line, row, strict=True):
+    for number, (name, row) in enumerate(crops.items()):
+        for axis, crop in zip(axes[number], row, strict=True):
             axis.imshow(crop.pixels, interpolation="nearest")
             axis.set(xticks=[], yticks=[], xlabel=crop.text)
             axis.grid(False)
-            if line is axes[0]:
+            if number == 0:
                 axis.set_title(crop.title)
-        line[0].set_ylabel(name)
+        axes[number, 0].set_ylabel(name)
     return figure

@@ -8,7 +8,7 @@ from typing import Any
 from joint import FIXED, JOINT, RATE_ONLY, Answers
 from knees import RateKnee, front_of
 from shared import new_figure
-from sweep import SIGNS, Base, Kind, Swept
+from sweep import SIGNS, Base, Kind, Swept, smallest_gamma
 
 from rdp.columns import describe
 from rdp.report.figure_styles import COLOURS, GREY
@@ -30,7 +30,7 @@ Line = tuple[list[float], list[float]]
 
 
 def draw_plane(swept: Swept, knees: Sequence[RateKnee]) -> object:
-    """LPIPS over a distortion: all rates, knees named, and below each rate alone, all of its trained decoders named."""
+    """LPIPS over a distortion: all rates, knees named, and below each rate alone, its ends named, too."""
     from matplotlib.lines import Line2D
 
     x = knees[0].x
@@ -64,9 +64,10 @@ def _rate_label(swept: Swept, base: Base) -> str:
     return f"{base.rate}: {swept.mean(base.own, 'bpp'):.3f} bit/pixel"
 
 
-def _names(swept: Swept, knee: RateKnee, number: int, every: bool) -> list[Name]:
-    """The decoders at the knees, or all trained ones."""
-    points = knee.base.of("trained") if every else [point for point in (knee.chord, knee.kneedle) if point]
+def _names(swept: Swept, knee: RateKnee, number: int, ends: bool) -> list[Name]:
+    """The decoders at the knees; with `ends` the network's own one, too, and that of the smallest gamma."""
+    points = [point for point in (knee.chord, knee.kneedle) if point]
+    points += [knee.base.own, smallest_gamma(knee.base)] if ends else []
     colour = curve_style(number)["color"]
     return [
         Name(point.decoder, swept.mean(point, knee.x), swept.mean(point, swept.teacher), colour)

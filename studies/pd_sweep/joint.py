@@ -16,16 +16,21 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from knees import resampling
+from shared import Floats
 from sweep import Kind, Swept
 
 import rdp
+from rdp.analysis.bootstrap import bootstrap_images
 from rdp.errors import NoSelectionError
 from rdp.models.decoder_names import OWN
 from rdp.selection.frontiers.point import FrontierPoint
 from rdp.selection.sampling.comparison import paired_test
 
-GAP = 1e-7
-"""Relative distance from the bound that is good enough for a selection: 0.000003 dB."""
+GAP = 1e-5
+"""Relative distance from the bound that is good enough for a selection: 0.0003 dB of 30 dB."""
+TIME_LIMIT_S = 30.0
+"""Of a selection; one that has no proof by then has the status feasible."""
 POOLS: dict[str, tuple[Kind, ...]] = {"trained": ("trained",), "trained and mixed": ("trained", "pictures", "weights")}
 JOINT, RATE_ONLY, FIXED = "joint", "rate only", "fixed gamma"
 
@@ -104,19 +109,31 @@ def _budgets(lowest: float, highest: float, count: int) -> tuple[float, ...]:
 
 def _least(swept: Swept, rate: float, points: Sequence[str]) -> float | None:
     """The least average LPIPS at a rate; None where no selection keeps to it."""
-    found = rdp.solve(swept.frame, minimize=swept.teacher, at_most={"bpp": rate}, points=points, gap=GAP)
+    found = rdp.solve(
+        swept.frame, minimize=swept.teacher, at_most={"bpp": rate}, points=points, gap=GAP, time_limit=TIME_LIMIT_S
+    )
     return found.objective if found.found else None
 
 
 def _best_psnr(swept: Swept, rate: float, points: Sequence[str]) -> float | None:
     """The average LPIPS where the mean PSNR is best at a rate."""
-    found = rdp.solve(swept.frame, maximize="psnr", at_most={"bpp": rate}, points=points, gap=GAP)
+    found = rdp.solve(
+        swept.frame, maximize="psnr", at_most={"bpp": rate}, points=points, gap=GAP, time_limit=TIME_LIMIT_S
+    )
     return found.averages[swept.teacher] if found.found else None
 
 
 def _frontier(swept: Swept, rate: float, budgets: Sequence[float], points: Sequence[str]) -> tuple[FrontierPoint, ...]:
     sweep = {swept.teacher: list(budgets)}
-    return rdp.frontier(swept.frame, maximize="psnr", sweep=sweep, at_most={"bpp": rate}, points=points, gap=GAP).points
+    return rdp.frontier(
+        swept.frame,
+        maximize="psnr",
+        sweep=sweep,
+        at_most={"bpp": rate},
+        points=points,
+        gap=GAP,
+        time_limit=TIME_LIMIT_S,
+    ).points
 
 
 def _best(points: dict[str, FrontierPoint]) -> tuple[str, FrontierPoint]:
@@ -174,6 +191,7 @@ def gains_table(swept: Swept, answers: Sequence[Answers]) -> pd.DataFrame:
                 other = one.of(method)[k]
                 row |= {f"{name}_decoder": one.decoders[k]} if method == FIXED else {}
                 row |= {name: str(other.status), **_gain(swept, joint, other, name)}
+                row |= {"rate_only_needs_bpp": least_rate(swept, budget)} if method == RATE_ONLY else {}
             rows.append(row)
     return pd.DataFrame(rows)
 
@@ -185,12 +203,39 @@ def naming_bits(point: FrontierPoint) -> float:
 
 
 def _gain(swept: Swept, joint: FrontierPoint, other: FrontierPoint, name: str) -> dict[str, Any]:
-    """The gain, its interval, and the p-value of the sign-flip test; NaN where one has no selection."""
-    ends = ("gain_db", "low", "high", "p")
+    """The gain, its interval, the p-value of the sign-flip test, and the same at equal averages; NaN without either."""
+    ends = ("gain_db", "low", "high", "p", "equal_db", "equal_low", "equal_high")
     if not (joint.found and other.found):
         return {f"{name}_{end}": math.nan for end in ends}
     if joint.selection is None or other.selection is None:
         raise NoSelectionError("the selections of the frontiers were not kept")
     test = paired_test(joint.selection, other.selection, "psnr", seed=swept.options.seed, names=(JOINT, name))
-    values = (test.difference, test.interval.low, test.interval.high, test.p_value)
+    equal = gain_at_prices(joint.selection, other.selection, ("bpp", swept.teacher))
+    found = bootstrap_images(lambda drawn: float(equal[drawn].mean()), len(equal), **resampling(swept))
+    values = (test.difference, test.interval.low, test.interval.high, test.p_value, found.value, found.low, found.high)
     return {f"{name}_{end}": value for end, value in zip(ends, values, strict=True)}
+
+
+def gain_at_prices(joint: rdp.Selection, other: rdp.Selection, budgets: Sequence[str]) -> Floats:
+    """Each image's difference in PSNR (N,), less what the joint selection spends more of the budgets, at its prices.
+
+    Two selections of equal averages give images different rates, and the differences in PSNR are then mostly those of
+    the rate; what an image gets more is another image's less, at the price of the budget. NaN where a price is unknown.
+    """
+
+    def values(column: str) -> Floats:
+        one, two = (selection.problem.terms[column].picked(selection.required_choice) for selection in (joint, other))
+        return np.asarray(one - two, np.float64)
+
+    prices = {name: joint.prices[name] for name in budgets}
+    spent = sum((math.nan if price is None else price) * values(name) for name, price in prices.items())
+    return np.asarray(values("psnr") - spent, np.float64)
+
+
+def least_rate(swept: Swept, budget: float) -> float:
+    """The least average rate at which the networks' own decoders keep to an LPIPS budget; NaN where none does."""
+    own = [base.own.name for base in swept.plan.bases]
+    found = rdp.solve(
+        swept.frame, minimize="bpp", at_most={swept.teacher: budget}, points=own, gap=1e-4, time_limit=TIME_LIMIT_S
+    )
+    return math.nan if found.objective is None else found.objective

@@ -207,10 +207,10 @@ def judges_table(swept: Swept, knees: Sequence[RateKnee], sets: Mapping[str, Any
             own = swept.mean(base.own, column)
             rows.append(_judged(swept, knee, column, own, change(swept, base, point, column)))
         if point.name in sets:
-            pair = [distance(sets[name]) for name in (point.name, base.own.name)]
+            ours, own_set = (distance(sets[name]) for name in (point.name, base.own.name))
             count = len(swept.rows(point))
-            found = bootstrap_difference(*pair, count, **resampling(swept))
-            rows.append(_judged(swept, knee, SWD, pair[1](np.arange(count)), found))
+            found = bootstrap_difference(ours, own_set, count, **resampling(swept))
+            rows.append(_judged(swept, knee, SWD, own_set(np.arange(count)), found))
     return pd.DataFrame(rows, columns=JUDGED)
 
 

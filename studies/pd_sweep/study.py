@@ -29,12 +29,13 @@ DIGITS = {
     "lpips_squeeze": 4, "lpips_alex": 4, "lpips_vgg": 4, "swd": 4, "lpips_reduction_percent": 1, "reduction_low": 1,
     "reduction_high": 1, "share_percent": 0, "mse": 4, "at_knee": 4, "change": 4, "low": 4, "high": 4, "percent": 1,
     "decoders_used": 0, "points_used": 0, "haarpsi_change": 4, "haarpsi_low": 4, "haarpsi_high": 4, "naming_bits": 2,
+    "rate_only_needs_bpp": 4,
 }  # fmt: skip
 
 
 def study_parser() -> argparse.ArgumentParser:
     """The options of the studies of the shipped weights, and those of this one."""
-    parser = parser_of(__doc__)
+    parser: argparse.ArgumentParser = parser_of(__doc__)
     parser.set_defaults(models=HERE / "decoders.toml", run=Path("out/pd_sweep/run"), out=Path("out/pd_sweep/results"))
     parser.add_argument("--more", type=Path, nargs="+", action="extend", default=[], help="further sets of images")
     parser.add_argument("--decoders", type=Path, help="folder of decoders, as `rdp finetune` writes it")
@@ -86,7 +87,7 @@ def report(swept: Swept, out: Path) -> None:
     else:
         save_figure(draw_crops(crops_of(swept, shown)), out, "pd_crops")
     answers = solve_all(swept)
-    write_table(out, "pd_selections", selections_table(swept, answers), DIGITS)
+    write_table(out, "pd_selections", selections_table(swept, answers), DIGITS | {"bpp": 6, "bpp_of_files": 6})
     write_table(out, "pd_joint", joint_gains(swept, answers), DIGITS)
     save_figure(draw_frontiers(swept, answers), out, "pd_frontiers")
 

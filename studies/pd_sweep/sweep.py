@@ -73,6 +73,12 @@ class Plan:
         return [point for base in self.bases for point in base.points]
 
 
+def smallest_gamma(base: Base) -> SweepPoint:
+    """The trained decoder with the least weight of the distortion; the network's own where there is no other."""
+    tuned = [point for point in base.of("trained") if point.decoder != OWN]
+    return min(tuned, key=lambda point: float(point.decoder.removeprefix("g")), default=base.own)
+
+
 def read_plan(path: Path) -> Plan:
     """All points that the file lists, whether they are here or not. Raises `SpecError` where it says too little."""
     try:
@@ -156,7 +162,8 @@ class Swept:
         return [name for name in self.metrics if name not in (*DISTORTIONS, self.teacher)]
 
     def rows(self, point: SweepPoint) -> pd.DataFrame:
-        return rows_of(self.frame, point.name)
+        found: pd.DataFrame = rows_of(self.frame, point.name)
+        return found
 
     def mean(self, point: SweepPoint, column: str) -> float:
         return float(self.rows(point)[column].mean())
@@ -225,5 +232,5 @@ def points_table(swept: Swept, dominated: Mapping[str, str], distances: Mapping[
         means["swd"] = [distances.get(point.name, np.nan) for point in base.points]
         means["dominated_by"] = [dominated.get(point.name, "") for point in base.points]
         parts.append(means)
-    table = pd.concat(parts, ignore_index=True)
+    table: pd.DataFrame = pd.concat(parts, ignore_index=True)
     return table[[*table.columns.drop("point"), "point"]]

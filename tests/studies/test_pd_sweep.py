@@ -123,6 +123,12 @@ def test_means_of_points_are_those_of_their_rows(sweep_script, swept) -> None:
     assert list(table.images) == [4] * 6
 
 
+def test_two_sets_of_images_of_one_name_are_refused(sweep_script, tmp_path) -> None:
+    folders = [str(tmp_path / part / "kodak") for part in "ab"]
+    with pytest.raises(SpecError, match="called the same"):
+        sweep_script("study").main(["--images", folders[0], "--more", folders[1], "--weights", str(tmp_path / "none")])
+
+
 # ---- knees
 
 
@@ -183,8 +189,9 @@ def test_a_dominated_decoder_is_named_with_what_beats_it_and_sets_no_knee(sweep_
 # ---- rate and decoder together
 
 
-def test_the_selections_are_the_best_of_all_that_there_are(sweep_script, swept, rng) -> None:
+def test_the_selections_are_the_best_of_all_that_there_are(sweep_script, swept, rng, monkeypatch) -> None:
     joint = sweep_script("joint")
+    monkeypatch.setattr(joint, "GAP", 1e-9)
     bpp = {"1": rng.uniform(0.1, 0.2, 3), "2": rng.uniform(0.25, 0.4, 3)}
 
     def values(rate, decoder):
@@ -216,7 +223,7 @@ def test_the_selections_are_the_best_of_all_that_there_are(sweep_script, swept, 
             best = means["psnr"][kept].max() if kept.any() else None
             assert (found.objective is None) == (best is None), (method, budget)
             if best is not None:
-                assert found.objective == pytest.approx(best, abs=1e-5)
+                assert found.objective == pytest.approx(best, abs=1e-6)
     assert answers.joint[0].averages["bpp"] - answers.joint[0].averages_of_files["bpp"] == pytest.approx(names["joint"])
 
 
@@ -232,9 +239,37 @@ def test_what_cannot_be_selected_is_said_and_gains_nothing(sweep_script, swept) 
     assert any("no selection keeps to 0.0500" in status for status in rows[rows.rate_budget == 0.05].status)
     gains = joint.gains_table(one, answers)
     assert gains.rate_only_gain_db.isna().tolist() == [True, True, False]
+    # The loosest budget is the LPIPS that the own decoders have at this rate.
+    assert gains.rate_only_needs_bpp.iloc[-1] <= 0.15 + 1e-9
     assert gains.naming_bits.tolist() == pytest.approx([math.log2(3)] * 3)
     # One decoder for all is the best of all at every budget here, as all images are alike in what decoders do.
     assert (gains.fixed_gain_db.dropna() >= -1e-6).all()
+
+
+def test_the_gain_at_prices_is_that_of_the_averages_less_what_was_spent(sweep_script, swept, rng) -> None:
+    joint = sweep_script("joint")
+    lpips = {key: rng.uniform(0.1, 0.3, 6) for key in itertools.product("12", ("mse", "g1e-3", "g1e-4"))}
+
+    def values(rate, decoder):
+        place = ["mse", "g1e-3", "g1e-4"].index(decoder)
+        psnr = 28 + rng.uniform(1, 3, 6) * int(rate) - rng.uniform(0.1, 0.5, 6) * place
+        other = dict.fromkeys(("ssim", "ms_ssim", "haarpsi"), psnr)
+        return {
+            "bpp": rng.uniform(0.9, 1.1, 6) * int(rate),
+            "psnr": psnr,
+            "lpips_squeeze": lpips[rate, decoder],
+            **other,
+        }
+
+    one = swept(values)
+    one.options.rates = [1.5]
+    (answers,) = joint.solve_all(one)
+    pairs = [(a, b) for a, b in zip(answers.joint, answers.fixed, strict=True) if a.found and b.found]
+    assert pairs
+    for a, b in pairs:
+        found = joint.gain_at_prices(a.selection, b.selection, ("bpp", "lpips_squeeze"))
+        spent = sum(a.prices[name] * (a.averages[name] - b.averages[name]) for name in ("bpp", "lpips_squeeze"))
+        assert found.mean() == pytest.approx(a.objective - b.objective - spent)
 
 
 # ---- crops
