@@ -216,8 +216,10 @@ class ChannelNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to the same shape and dtype."""
         wide = _wide(x)
-        variance, mean = torch.var_mean(wide, dim=1, keepdim=True, correction=1)
-        scaled = (wide - mean) * torch.rsqrt(variance + self.EPSILON)
+        # In two passes, and not by torch.var_mean, which takes a third of a training step for itself on a CPU.
+        centred = wide - wide.mean(1, keepdim=True)
+        variance = centred.square().sum(1, keepdim=True) / (wide.shape[1] - 1)
+        scaled = centred * torch.rsqrt(variance + self.EPSILON)
         return (scaled * self.gamma[:, None, None] + self.beta[:, None, None]).to(x.dtype)
 
     def extra_repr(self) -> str:
