@@ -44,11 +44,11 @@ from rdp.training.finetune_state import (
     write_tuning,
 )
 from rdp.training.fitting import Fitting, run_fitting
+from rdp.training.loop_folder import disk
 from rdp.training.optimizers import Muon
 from rdp.training.option_words import option_surroundings
 from rdp.training.perceptual import LPIPS
 from rdp.training.rate_target_fit import ADAM_FACTOR
-from rdp.training.rate_target_state import disk
 from rdp.training.schedules import Trapezoid
 
 BACKBONES = {"lpips_vgg": "vgg", "lpips_alex": "alex", "lpips_squeeze": "squeeze"}

@@ -2,49 +2,32 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from rdp.columns import describe
+from rdp.training.figure_style import new_figure, png_of
 from rdp.training.finetune_state import TunedCodec
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-DPI = 200
 SIZE_IN = (4.6, 3.4)
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKS = ("o", "s", "^", "D", "v", "P", "X")
 
-_STYLE: dict[str, Any] = {
-    "font.family": ["DejaVu Sans"],
-    "font.size": 7.5,
-    "axes.labelsize": 7.5,
-    "xtick.labelsize": 7,
-    "ytick.labelsize": 7,
-    "legend.fontsize": 6.8,
-    "axes.linewidth": 0.6,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
+_GRID: dict[str, Any] = {
     "axes.grid": True,
     "grid.linewidth": 0.4,
     "grid.color": "#DDDDDD",
+    "xtick.labelsize": 7,
+    "xtick.major.size": 2.5,
 }
 
 
 def draw_decoders(codecs: Sequence[TunedCodec], perceptual: str) -> bytes:
     """A PNG at 200 dpi, the same bytes every time; every point has the name of its decoder beside it."""
-    import matplotlib
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(_STYLE)
-        figure = Figure(figsize=SIZE_IN, layout="constrained")
-        FigureCanvasAgg(figure)
+    with new_figure(*SIZE_IN, **_GRID) as figure:
         axis = figure.subplots()
         drawn = [codec for codec in codecs if codec.decoders]
         for place, codec in enumerate(drawn):
@@ -53,9 +36,7 @@ def draw_decoders(codecs: Sequence[TunedCodec], perceptual: str) -> bytes:
         axis.set_ylabel(describe(perceptual).title)
         axis.margins(0.12)
         figure.legend(loc="outside upper center", ncols=1, frameon=False)
-        stream = io.BytesIO()
-        figure.savefig(stream, format="png", dpi=DPI, metadata={"Software": None})
-    return stream.getvalue()
+        return png_of(figure)
 
 
 def _draw(axis: Axes, codec: TunedCodec, perceptual: str, colour: str, mark: str) -> None:

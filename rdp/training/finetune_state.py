@@ -21,7 +21,7 @@ from typing import Any
 
 from rdp.errors import RdpError, SpecError
 from rdp.storage import replace_file
-from rdp.training.rate_target_state import disk
+from rdp.training.loop_folder import disk, goes_on, require_same_options
 
 FORMAT = "rdp-finetune"
 VERSION = 1
@@ -79,22 +79,8 @@ class TuningState:
 
 
 def open_tuning(out: Path, resume: bool, overwrite: bool) -> TuningState | None:
-    """The log in a folder to go on from; None where a new tuning begins. Changes nothing.
-
-    Raises `SpecError` for a folder with something in it and neither `resume` nor `overwrite`, for both, and for
-    `resume` without anything to go on from.
-    """
-    if resume and overwrite:
-        raise SpecError("--resume goes on with what lies in --out, and --overwrite removes it: give one of them")
-    if out.exists() and not out.is_dir():
-        raise SpecError(f"--out {out} is a file: name a folder")
-    if resume:
-        if not (out / STATE).is_file():
-            raise SpecError(f"--resume: there is no {STATE} in {out}; without --resume a new tuning begins")
-        return read_tuning(out)
-    if out.is_dir() and any(out.iterdir()) and not overwrite:
-        raise SpecError(f"--out {out} is there already: --resume goes on with it, --overwrite begins anew")
-    return None
+    """The log in a folder to go on from; None where a new tuning begins. Raises what `goes_on` raises."""
+    return read_tuning(out) if goes_on(out, STATE, resume, overwrite) else None
 
 
 def clear_tuning(out: Path) -> None:
@@ -154,12 +140,7 @@ def require_same_tuning(state: TuningState, options: Mapping[str, Any], identiti
 
     `identities`: of the encoders, by the name of the point.
     """
-    for name, value in options.items():
-        if name not in FREE and state.options.get(name) != value:
-            raise SpecError(
-                f"--resume: {name} was {state.options.get(name)!r} and is {value!r} now; give the options that the "
-                "tuning began with, or begin anew with --overwrite"
-            )
+    require_same_options(state.options, options, FREE)
     began = {codec.point: codec.identity for codec in state.codecs}
     if began != dict(identities):
         raise SpecError(

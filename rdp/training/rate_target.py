@@ -25,6 +25,7 @@ from rdp.models.provenance import trained_on, trained_on_note
 from rdp.storage import replace_file
 from rdp.training.data import ImageFolders
 from rdp.training.fitting import Fitting
+from rdp.training.loop_folder import disk
 from rdp.training.option_words import option_surroundings
 from rdp.training.rate_target_figure import draw_rounds
 from rdp.training.rate_target_fit import Fit, fit, measure
@@ -38,7 +39,6 @@ from rdp.training.rate_target_state import (
     State,
     clear_done,
     clear_folder,
-    disk,
     open_folder,
     require_same,
     round_file,

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from rdp.training.figure_style import new_figure, png_of
 from rdp.training.rate_target_rule import RateGoal, Round
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-DPI = 200
 HEIGHT_IN = 3.1
 _ROUND_IN = 0.62
 _EDGES_IN = 0.95
@@ -23,35 +22,11 @@ _SWARM = 0.34
 INSIDE, OUTSIDE, BAND, TARGET = "#0072B2", "#D55E00", "#009E73", "#555555"
 """Of Okabe and Ito's palette; dots outside the band are hollow too."""
 
-_STYLE: dict[str, Any] = {
-    "font.family": ["DejaVu Sans"],
-    "font.size": 7.5,
-    "axes.labelsize": 7.5,
-    "xtick.labelsize": 6.6,
-    "ytick.labelsize": 7,
-    "legend.fontsize": 6.8,
-    "axes.linewidth": 0.6,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "xtick.major.size": 0,
-    "ytick.major.size": 2.5,
-    "ytick.major.width": 0.6,
-}
-
 
 def draw_rounds(rounds: Sequence[Round], goal: RateGoal) -> bytes:
     """A PNG at 200 dpi, the same bytes every time: a column of dots a round, its mean, R_t, beta and share within."""
-    import matplotlib
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(_STYLE)
-        width = _EDGES_IN + _ROUND_IN * max(len(rounds), _FEWEST)
-        figure = Figure(figsize=(width, HEIGHT_IN), layout="constrained")
-        FigureCanvasAgg(figure)
+    width = _EDGES_IN + _ROUND_IN * max(len(rounds), _FEWEST)
+    with new_figure(width, HEIGHT_IN) as figure:
         axis = figure.subplots()
         _draw(axis, rounds, goal)
         handles, labels = axis.get_legend_handles_labels()
@@ -59,9 +34,7 @@ def draw_rounds(rounds: Sequence[Round], goal: RateGoal) -> bytes:
             handles, labels, loc="outside upper center", ncols=3, frameon=False, handlelength=1.6, columnspacing=1.2,
             labelspacing=0.35, borderaxespad=0.1,
         )  # fmt: skip
-        stream = io.BytesIO()
-        figure.savefig(stream, format="png", dpi=DPI, metadata={"Software": None})
-    return stream.getvalue()
+        return png_of(figure)
 
 
 def _draw(axis: Axes, rounds: Sequence[Round], goal: RateGoal) -> None:

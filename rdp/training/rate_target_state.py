@@ -10,18 +10,18 @@ rounds.png, weights.safetensors
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from rdp.errors import RdpError, SpecError
 from rdp.storage import replace_file
+from rdp.training.loop_folder import disk, goes_on, require_same_options
 from rdp.training.rate_target_rule import Round
 
 FORMAT = "rdp-rate-target"
@@ -55,22 +55,8 @@ class State:
 
 
 def open_folder(out: Path, resume: bool, overwrite: bool) -> State | None:
-    """The log in a folder to go on from; None where a new training begins. Changes nothing.
-
-    Raises `RdpError` for a folder with something in it and neither `resume` nor `overwrite`, and for `resume` without
-    anything to go on from.
-    """
-    if resume and overwrite:
-        raise SpecError("--resume goes on with what lies in --out, and --overwrite removes it: give one of them")
-    if out.exists() and not out.is_dir():
-        raise SpecError(f"--out {out} is a file: name a folder")
-    if resume:
-        if not (out / STATE).is_file():
-            raise SpecError(f"--resume: there is no {STATE} in {out}; without --resume a new training begins")
-        return read_state(out)
-    if out.is_dir() and any(out.iterdir()) and not overwrite:
-        raise SpecError(f"--out {out} is there already: --resume goes on with it, --overwrite begins anew")
-    return None
+    """The log in a folder to go on from; None where a new training begins. Raises what `goes_on` raises."""
+    return read_state(out) if goes_on(out, STATE, resume, overwrite) else None
 
 
 def clear_folder(out: Path) -> None:
@@ -144,12 +130,7 @@ def table_of(rounds: Sequence[Round]) -> str:
 
 def require_same(state: State, options: Mapping[str, Any], images: Sequence[str], start: str | None) -> None:
     """Raise `SpecError` where a resumed training is given something else than it began with, by the option's name."""
-    for name, value in options.items():
-        if name not in FREE and state.options.get(name) != value:
-            raise SpecError(
-                f"--resume: {name} was {state.options.get(name)!r} and is {value!r} now; give the options that the "
-                "training began with, or begin anew with --overwrite"
-            )
+    require_same_options(state.options, options, FREE)
     if tuple(images) != state.images:
         raise SpecError("--resume: the validation images are others than at the beginning: begin anew with --overwrite")
     if start is not None and start != state.start:
@@ -157,15 +138,3 @@ def require_same(state: State, options: Mapping[str, Any], images: Sequence[str]
             f"--resume: the training began with the network {state.start}, not with {start}: leave out --initial, or "
             "begin anew with --overwrite"
         )
-
-
-@contextlib.contextmanager
-def disk(out: Path) -> Iterator[None]:
-    """Say what a user can do where the disk refuses."""
-    try:
-        yield
-    except OSError as error:
-        raise RdpError(
-            f"cannot write in {out}: {error.strerror or error}. Make room or choose another --out; what was written "
-            "stays, and --resume goes on from there"
-        ) from error
