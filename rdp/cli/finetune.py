@@ -108,7 +108,7 @@ def describe(result: TuningResult) -> str:
         ]
     count = sum(one.gamma is not None for codec in result.codecs for one in codec.decoders)
     return "\n".join(
-        [*lines, f"{count} decoders in {result.folder}: with RDP_WEIGHTS={result.folder} they are decoder=NAME"]
+        [*lines, f"{count} tuned in {result.folder}: with RDP_WEIGHTS={result.folder} each is a point, decoder=NAME"]
     )
 
 

@@ -21,6 +21,7 @@ from rdp.models.base import CompressionModel
 from rdp.models.decoder_names import FORMAT as DECODER_FORMAT
 from rdp.models.registry import create_model
 from rdp.models.tensor_files import (
+    checked_notes,
     plain_tensors,
     read_tensors,
     read_texts,
@@ -87,12 +88,7 @@ def save_model(
     Raises `WeightsError` where the disk refuses, for notes that use the header's own names, and with `half` for
     kernels that are not finite or larger than float16 can hold (65504).
     """
-    notes = dict(notes or {})
-    for name, value in notes.items():
-        if name in _OWN or not isinstance(value, str):
-            raise WeightsError(
-                f"a note called {name!r} cannot stand in a file of weights: notes are texts of other names"
-            )
+    notes = checked_notes(notes, _OWN, "a file of weights")
     path = Path(path)
     config = json.dumps(model.config, sort_keys=True)
     tensors = plain_tensors(model)

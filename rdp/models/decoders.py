@@ -24,6 +24,7 @@ from rdp.models.base import CompressionModel
 from rdp.models.decoder_names import FORMAT, OWN, check_name, gamma_name
 from rdp.models.registry import create_model
 from rdp.models.tensor_files import (
+    checked_notes,
     plain_tensors,
     read_tensors,
     read_texts,
@@ -85,12 +86,7 @@ def save_decoder(
     it. `half` as for `save_model`; here it changes the decoder alone, and no identity. Raises `SpecError` for a name
     that is none, and `WeightsError` where the disk refuses or a note uses the header's own names.
     """
-    notes = dict(notes or {})
-    for key, value in notes.items():
-        if key in _OWN_TEXTS or not isinstance(value, str):
-            raise WeightsError(
-                f"a note called {key!r} cannot stand in a file of a decoder: notes are texts of other names"
-            )
+    notes = checked_notes(notes, _OWN_TEXTS, "a file of a decoder")
     path = Path(path)
     tensors = plain_tensors(model.synthesis)
     if half:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import torch
@@ -47,6 +47,17 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
     except (OSError, ValueError, MemoryError, SafetensorError) as error:
         raise WeightsError(f"{path} cannot be read: {error}") from error
     return tensors
+
+
+def checked_notes(notes: Mapping[str, str] | None, taken: Collection[str], file: str) -> dict[str, str]:
+    """Notes for a header, none where there are none; `taken` are the names of its own texts, `file` says of what.
+
+    Raises `WeightsError` for a note of such a name, and for one that is no text.
+    """
+    for name, value in (notes or {}).items():
+        if name in taken or not isinstance(value, str):
+            raise WeightsError(f"a note called {name!r} cannot stand in {file}: notes are texts of other names")
+    return dict(notes or {})
 
 
 def plain_tensors(module: torch.nn.Module) -> dict[str, torch.Tensor]:

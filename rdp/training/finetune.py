@@ -43,7 +43,7 @@ from rdp.training.finetune_state import (
     require_same_tuning,
     write_tuning,
 )
-from rdp.training.fitting import Fitting, run_fitting
+from rdp.training.fitting import Fitting, check_precision, run_fitting
 from rdp.training.loop_folder import disk
 from rdp.training.optimizers import Muon
 from rdp.training.option_words import option_surroundings
@@ -118,6 +118,7 @@ class TuningOptions:
             raise SpecError(f"--decay {self.decay:g}: a part of the steps, 0 to 1")
         if not 0 <= self.adversarial < float("inf"):
             raise SpecError(f"--adversarial {self.adversarial:g}: a weight, 0 or more")
+        check_precision(self.precision)
         if self.seed < 0 or self.workers < 0:
             raise SpecError("--seed and the number of workers are 0 or more")
 
@@ -198,6 +199,8 @@ class _Loop:
         """What is missing, in order; the log is written after every decoder."""
         for network in self.networks:
             codec = next(one for one in state.codecs if one.identity == network.identity)
+            if codec.decoders and all(codec.find(name) for name, _ in self.options.ladder):
+                continue
             own = self._judge.own(network)
             if not codec.decoders:
                 codec = replace(codec, decoders=(own.tuned,))

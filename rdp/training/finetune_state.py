@@ -12,16 +12,15 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rdp.errors import RdpError, SpecError
+from rdp.errors import SpecError
 from rdp.storage import replace_file
-from rdp.training.loop_folder import disk, goes_on, require_same_options
+from rdp.training.loop_folder import disk, goes_on, log_of, require_same_options, write_log
 
 FORMAT = "rdp-finetune"
 VERSION = 1
@@ -106,33 +105,20 @@ def checkpoint_of(out: Path, identity: str, name: str) -> Path:
 
 def read_tuning(out: Path) -> TuningState:
     """The log in a folder. Raises `RdpError` for a file that is damaged, or of another version."""
-    path = out / STATE
-    try:
-        document = json.loads(path.read_bytes())
-        if document["format"] != FORMAT or document["version"] != VERSION:
-            raise RdpError(f"{path} has format {document['format']!r} {document['version']}: update rdp, or begin anew")
+    with log_of(out / STATE, FORMAT, VERSION) as document:
         codecs = [
             TunedCodec(one["point"], one["identity"], tuple(Tuned(**decoder) for decoder in one["decoders"]))
             for one in document["codecs"]
         ]
         return TuningState(document["options"], tuple(codecs))
-    except OSError as error:
-        raise RdpError(f"cannot read {path}: {error.strerror or error}") from error
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise RdpError(f"{path} is damaged ({error}): begin anew with --overwrite") from error
 
 
 def write_tuning(out: Path, state: TuningState) -> None:
     """Replace the log and the table; a killed process leaves the old ones or the new ones."""
-    document = {
-        "format": FORMAT,
-        "version": VERSION,
-        "options": dict(state.options),
-        "codecs": [asdict(codec) for codec in state.codecs],
-    }
+    content = {"options": dict(state.options), "codecs": [asdict(codec) for codec in state.codecs]}
     with disk(out):
         replace_file(out / TABLE, tuning_table(state).encode())
-        replace_file(out / STATE, (json.dumps(document, indent=1, allow_nan=False) + "\n").encode())
+        write_log(out / STATE, FORMAT, VERSION, content)
 
 
 def require_same_tuning(state: TuningState, options: Mapping[str, Any], identities: Mapping[str, str]) -> None:

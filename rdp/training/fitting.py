@@ -11,6 +11,7 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor
 
+from rdp.errors import SpecError, suggest
 from rdp.execution.progress import Progress
 from rdp.training.data import ImageFolders
 from rdp.training.folder import MetricsTable, WholeCheckpoints
@@ -18,7 +19,17 @@ from rdp.training.guard import Guard
 from rdp.training.steps import Steps
 from rdp.training.tasks import CompressionTask
 
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+"""Of the arithmetic in training, as Lightning names them; files are measured in float32."""
+
 _LOGGED_EVERY = 50
+
+
+def check_precision(precision: str) -> None:
+    """Raise `SpecError` for a name that is none of `PRECISIONS`."""
+    if precision not in PRECISIONS:
+        known = ", ".join(PRECISIONS)
+        raise SpecError(f"--precision {precision!r} is unknown.{suggest(precision, PRECISIONS)} Known: {known}")
 
 
 @dataclass(frozen=True)

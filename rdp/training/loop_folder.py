@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from rdp.errors import RdpError, SpecError
+from rdp.storage import replace_file
 
 
 def goes_on(out: Path, log: str, resume: bool, overwrite: bool) -> bool:
@@ -40,6 +42,29 @@ def require_same_options(began: Mapping[str, Any], now: Mapping[str, Any], free:
                 f"--resume: {name} was {began.get(name)!r} and is {value!r} now; give the options that it began with, "
                 "or begin anew with --overwrite"
             )
+
+
+@contextlib.contextmanager
+def log_of(path: Path, kind: str, version: int) -> Iterator[Any]:
+    """The document in a log, to be taken apart inside.
+
+    Raises `RdpError` for a file that is damaged (whatever of it is missing or wrong), or of another kind or version.
+    """
+    try:
+        document = json.loads(path.read_bytes())
+        if document["format"] != kind or document["version"] != version:
+            raise RdpError(f"{path} has format {document['format']!r} {document['version']}: update rdp, or begin anew")
+        yield document
+    except OSError as error:
+        raise RdpError(f"cannot read {path}: {error.strerror or error}") from error
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise RdpError(f"{path} is damaged ({error}): begin anew with --overwrite") from error
+
+
+def write_log(path: Path, kind: str, version: int, content: Mapping[str, Any]) -> None:
+    """Replace a log; a killed process leaves the old one or the new one. Raises `OSError`."""
+    document = {"format": kind, "version": version, **content}
+    replace_file(path, (json.dumps(document, indent=1, allow_nan=False) + "\n").encode())
 
 
 @contextlib.contextmanager

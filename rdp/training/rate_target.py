@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from lightning.pytorch.utilities.seed import isolate_rng
 
-from rdp.errors import SpecError, suggest
+from rdp.errors import SpecError
 from rdp.execution.devices import require_device
 from rdp.execution.progress import Progress, Silent
 from rdp.images import list_images
@@ -24,7 +24,7 @@ from rdp.models.checkpoint import identity_of, load_model, read_header, save_mod
 from rdp.models.provenance import trained_on, trained_on_note
 from rdp.storage import replace_file
 from rdp.training.data import ImageFolders
-from rdp.training.fitting import Fitting
+from rdp.training.fitting import Fitting, check_precision
 from rdp.training.loop_folder import disk
 from rdp.training.option_words import option_surroundings
 from rdp.training.rate_target_figure import draw_rounds
@@ -45,9 +45,6 @@ from rdp.training.rate_target_state import (
     write_state,
 )
 from rdp.training.schedules import Trapezoid
-
-PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
-"""Of the arithmetic in training, as Lightning names them; files are measured in float32."""
 
 CORRECTION_RATE = 0.2
 """The learning rate of corrections, as a factor of `lr`: little may be lost of what the final training brought."""
@@ -87,11 +84,7 @@ class RateTargetOptions(RateGoal):
             raise SpecError("--seed and the number of workers are 0 or more")
         if not 0 < self.lr < 1:
             raise SpecError(f"--lr {self.lr:g}: a learning rate lies between 0 and 1, as in 0.001")
-        if self.precision not in PRECISIONS:
-            known = ", ".join(PRECISIONS)
-            raise SpecError(
-                f"--precision {self.precision!r} is unknown.{suggest(self.precision, PRECISIONS)} Known: {known}"
-            )
+        check_precision(self.precision)
 
 
 @dataclass(frozen=True)

@@ -12,16 +12,15 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rdp.errors import RdpError, SpecError
+from rdp.errors import SpecError
 from rdp.storage import replace_file
-from rdp.training.loop_folder import disk, goes_on, require_same_options
+from rdp.training.loop_folder import disk, goes_on, log_of, require_same_options, write_log
 from rdp.training.rate_target_rule import Round
 
 FORMAT = "rdp-rate-target"
@@ -89,31 +88,21 @@ def round_file(out: Path, number: int, ending: str) -> Path:
 
 def read_state(out: Path) -> State:
     """The log in a folder. Raises `RdpError` for a file that is damaged, or of another version."""
-    path = out / STATE
-    try:
-        document = json.loads(path.read_bytes())
-        if document["format"] != FORMAT or document["version"] != VERSION:
-            raise RdpError(f"{path} has format {document['format']!r} {document['version']}: update rdp, or begin anew")
+    with log_of(out / STATE, FORMAT, VERSION) as document:
         rounds = tuple(Round(**{**one, "rates": tuple(one["rates"])}) for one in document["rounds"])
         return State(document["options"], tuple(document["images"]), document["start"], rounds)
-    except OSError as error:
-        raise RdpError(f"cannot read {path}: {error.strerror or error}") from error
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise RdpError(f"{path} is damaged ({error}): begin anew with --overwrite") from error
 
 
 def write_state(out: Path, state: State) -> None:
     """Replace the log and the table of rounds; a killed process leaves the old ones or the new ones."""
-    document = {
-        "format": FORMAT,
-        "version": VERSION,
+    content = {
         "options": dict(state.options),
         "images": list(state.images),
         "start": state.start,
         "rounds": [asdict(one) for one in state.rounds],
     }
     with disk(out):
-        replace_file(out / STATE, (json.dumps(document, indent=1, allow_nan=False) + "\n").encode())
+        write_log(out / STATE, FORMAT, VERSION, content)
         replace_file(out / TABLE, table_of(state.rounds).encode())
 
 

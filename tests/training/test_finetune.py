@@ -253,6 +253,7 @@ def test_two_names_of_one_encoder_are_refused(options: TuningOptions, weights: P
         ({"gammas": ()}, "--gammas"),
         ({"perceptual": "lpips_vg"}, "--perceptual"),
         ({"optimizer": "sgd"}, "--optimizer"),
+        ({"precision": "fp8"}, "--precision 'fp8' is unknown"),
         ({"judges": ("psnrr",)}, "psnr"),
         ({"judges": ("ms_ssim",)}, "--judge"),
         ({"lr": 0.0}, "--lr"),
