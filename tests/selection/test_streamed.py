@@ -21,11 +21,18 @@ from rdp.selection.large import LARGE
 from rdp.selection.solving import solve
 from rdp.selection.statement import Statement
 from rdp.selection.status import Status
+from rdp.selection.streaming.memory import program_memory
 from rdp.selection.streaming.selection import StreamedSelection
 from rdp.selection.streaming.verb import chosen_points, solve_streamed
 
-MEMORY = "2GB"
+ROOM = 10**9
+"""What a solve here may take beyond what this process has already, which other tests may have made large."""
 POINTS = ["jpeg:quality=5", "jpeg:quality=10", "jpeg:quality=20", "jpeg:quality=40", "jpeg:quality=80"]
+
+
+def room() -> int:
+    """The memory to give a solve in this process."""
+    return program_memory() + ROOM
 
 
 def arrays(images: int, seed: int = 0) -> dict[str, np.ndarray]:
@@ -101,7 +108,7 @@ def test_a_streamed_solve_is_as_good_as_one_in_memory(
     path = write(tmp_path / "t.parquet", values, order)
     largest = LARGE if images == 4_000 else 0
     out = tmp_path / "chosen.parquet"
-    selection = solve_streamed(path, Statement.of(**words), memory=MEMORY, out=out, largest=largest)
+    selection = solve_streamed(path, Statement.of(**words), memory=room(), out=out, largest=largest)
     assert selection.status is Status.OPTIMAL
     assert selection.in_order is not scattered
     assert selection.gap is not None
@@ -127,7 +134,7 @@ def test_few_numbers_are_solved_exactly_as_in_memory(tmp_path: Path, images: int
     memory = solve(write(tmp_path / "t.parquet", values), **words)
     for number, order in enumerate((None, np.random.default_rng(3).permutation(images * len(POINTS)))):
         path, out = write(tmp_path / f"{number}.parquet", values, order), tmp_path / f"c{number}.parquet"
-        selection = solve_streamed(path, Statement.of(**words), memory=MEMORY, gap=1e-9, out=out)
+        selection = solve_streamed(path, Statement.of(**words), memory=room(), gap=1e-9, out=out)
         assert {image: point for _, image, point in chosen_points(out)} == memory.chosen
         assert (selection.status, selection.bound) == (memory.status, memory.bound)
 
@@ -139,7 +146,7 @@ def test_the_answer_does_not_depend_on_threads_or_the_run(tmp_path: Path) -> Non
     files = []
     for number, threads in enumerate((1, 2, 2)):
         out = tmp_path / f"{number}.parquet"
-        solve_streamed(path, statement, memory=MEMORY, out=out, threads=threads, largest=0)
+        solve_streamed(path, statement, memory=room(), out=out, threads=threads, largest=0)
         files.append(out.read_bytes())
     assert files[0] == files[1] == files[2]
 
@@ -149,7 +156,7 @@ def test_the_document_says_all_that_is_known(tmp_path: Path) -> None:
     values = arrays(2_000, 4)
     path = write(tmp_path / "t.parquet", values)
     statement = Statement.of(minimize="mse", at_most={"bpp": 0.3}, each_at_most={"lpips_alex": 5.0})
-    selection = solve_streamed(path, statement, memory=MEMORY, out=tmp_path / "deep" / "chosen.parquet")
+    selection = solve_streamed(path, statement, memory=room(), out=tmp_path / "deep" / "chosen.parquet")
     document = json.loads((tmp_path / "deep" / "chosen.json").read_text())
     assert document == json.loads(json.dumps(selection.to_dict(), allow_nan=False))
     assert document["status"] == "optimal"
@@ -171,7 +178,7 @@ def test_impossible_budgets_are_explained_by_what_each_alone_can_reach(tmp_path:
     path = write(tmp_path / "t.parquet", values)
     statement = Statement.of(minimize="mse", at_most={"bpp": 0.01, "lpips_alex": 0.3})
     out = tmp_path / "chosen.parquet"
-    selection = solve_streamed(path, statement, memory=MEMORY, out=out, largest=largest)
+    selection = solve_streamed(path, statement, memory=room(), out=out, largest=largest)
     assert selection.status is Status.INFEASIBLE
     assert not selection.found
     assert f"{float(values['bpp'].min(axis=1).mean()):.4g}"[:-1] in selection.explanation
@@ -188,7 +195,7 @@ def test_budgets_that_exclude_each_other_are_not_called_possible(tmp_path: Path,
     """Each alone can be met, both cannot: no selection, and no claim of one."""
     path = write(tmp_path / "t.parquet", arrays(5_000, 6))
     statement = Statement.of(minimize="mse", at_most={"bpp": 0.1, "lpips_alex": 0.12})
-    selection = solve_streamed(path, statement, memory=MEMORY, largest=largest)
+    selection = solve_streamed(path, statement, memory=room(), largest=largest)
     assert selection.status in (Status.INFEASIBLE, Status.UNKNOWN)
     assert not selection.found
     assert "alone" in selection.explanation
@@ -200,7 +207,7 @@ def test_images_whose_bounds_leave_nothing_are_named(tmp_path: Path) -> None:
     values["bpp"][1_234] += 100.0
     path = write(tmp_path / "t.parquet", values)
     statement = Statement.of(minimize="mse", at_most={"bpp": 0.5}, each_at_most={"bpp": 60.0})
-    selection = solve_streamed(path, statement, memory=MEMORY)
+    selection = solve_streamed(path, statement, memory=room())
     assert selection.status is Status.INFEASIBLE
     assert "1 of 3000 images have no point left within the bounds on each image" in selection.explanation
     assert "001234.png: its least bpp is 100." in selection.explanation
@@ -212,7 +219,7 @@ def test_left_out_cells_are_counted_in_a_warning(tmp_path: Path) -> None:
     values = arrays(2_000, 8)
     mse = [None if k == 7 else v for k, v in enumerate(values["mse"].ravel().tolist())]
     path = write(tmp_path / "t.parquet", {"bpp": values["bpp"]}, mse=mse)
-    selection = solve_streamed(path, Statement.of(minimize="mse", at_most={"bpp": 0.3}), memory=MEMORY)
+    selection = solve_streamed(path, Statement.of(minimize="mse", at_most={"bpp": 0.3}), memory=room())
     assert selection.warnings == solve(path, minimize="mse", at_most={"bpp": 0.3}).warnings
     assert "1 of 10000 cells" in selection.warnings[0]
 
@@ -231,7 +238,7 @@ def test_options_that_make_no_sense_are_refused(tmp_path: Path, options: dict[st
     """Before anything is read."""
     path = write(tmp_path / "t.parquet", arrays(10))
     with pytest.raises(SpecError, match=message):
-        solve_streamed(path, Statement.of(minimize="mse"), **{"memory": MEMORY, **options})
+        solve_streamed(path, Statement.of(minimize="mse"), **{"memory": room(), **options})
 
 
 def test_a_failure_while_writing_leaves_no_file(tmp_path: Path) -> None:
@@ -241,12 +248,12 @@ def test_a_failure_while_writing_leaves_no_file(tmp_path: Path) -> None:
     (tmp_path / "readonly").mkdir()
     (tmp_path / "readonly" / "chosen.parquet").mkdir()
     with pytest.raises(RdpError):
-        solve_streamed(path, Statement.of(minimize="mse"), memory=MEMORY, out=tmp_path / "readonly" / "chosen.parquet")
+        solve_streamed(path, Statement.of(minimize="mse"), memory=room(), out=tmp_path / "readonly" / "chosen.parquet")
     assert [entry.name for entry in (tmp_path / "readonly").iterdir()] == ["chosen.parquet"]
     broken = arrays(4_000)
     broken["mse"][3_999, 4] = np.nan
     with pytest.raises(TableError, match="mse of image '003999.png' at 'jpeg:quality=80' .* is nan"):
-        solve_streamed(write(path, broken), Statement.of(minimize="mse"), memory=MEMORY, out=out / "c.parquet")
+        solve_streamed(write(path, broken), Statement.of(minimize="mse"), memory=room(), out=out / "c.parquet")
     assert not out.exists() or not list(out.iterdir())
 
 
@@ -257,7 +264,7 @@ def command(path: Path, out: Path | None, json: bool = False, **words: Any) -> N
     run_streamed(
         str(path),
         words,
-        memory=MEMORY,
+        memory=str(room()),
         gap=None,
         time_limit=None,
         columns={},
@@ -291,7 +298,7 @@ def test_the_command_exits_as_rdp_solve_does(tmp_path: Path, capsys: pytest.Capt
         run_streamed(
             str(path),
             {"minimize": "mse"},
-            memory=MEMORY,
+            memory=room(),
             gap=None,
             time_limit=None,
             columns={},
