@@ -42,6 +42,9 @@ def rate_target_command(
     final_steps: Annotated[int, typer.Option(help="Steps of the final training.")] = 20_000,
     rounds: Annotated[int, typer.Option(help="Largest number of rounds before the final training.")] = 10,
     lr: Annotated[float, typer.Option(help="Learning rate.")] = 1e-3,
+    ema: Annotated[float, typer.Option(help="Decay of the moving average that the final training ends with.")] = 0.999,
+    compiled: Annotated[bool, typer.Option("--compile", help="Train through torch.compile: faster steps.")] = False,
+    half: Annotated[bool, typer.Option("--half", help="Save kernels in float16: half the size.")] = False,
     seed: Annotated[int, typer.Option(help="Decides crops, noise and random weights.")] = 0,
     precision: Annotated[str, typer.Option(help="Arithmetic in training: 32-true, bf16-mixed, 16-mixed (GPU).")] = (
         "32-true"
@@ -73,7 +76,7 @@ def rate_target_command(
     options = RateTargetOptions(
         bpp=bpp, tolerance=tolerance, share=share, beta=beta, rounds=rounds, train=str(train),
         validation=str(validation), crop=crop, batch_size=batch_size, steps=steps, final_steps=final_steps, lr=lr,
-        seed=seed, precision=precision, device=device, workers=workers,
+        average=ema, seed=seed, compiled=compiled, half=half, precision=precision, device=device, workers=workers,
     )  # fmt: skip
     start = initial or _fresh(network, channels, latent_channels, seed)
     try:

@@ -56,7 +56,10 @@ class RateTargetOptions(RateGoal):
 
     `train`, `validation`: folders of images. `crop`: side of the crops in pixels, a multiple of the network's stride;
     `batch_size`: crops a step. `steps`: of each round and correction; `final_steps`: of the final training, which
-    writes a checkpoint every `checkpoint_steps`. `lr`: of `rdp.training.Muon`; Adam's is three times that.
+    writes a checkpoint every `checkpoint_steps`. `lr`: of `rdp.training.Muon`; Adam's is three times that. `average`:
+    decay of the moving average of the weights that the final training and corrections end with (0: the last weights);
+    rounds, which only look for the rate, go without. `half`: the weights of those have kernels in float16, and are
+    measured so. `compiled`: steps run through `torch.compile`.
     """
 
     train: str = ""
@@ -67,7 +70,10 @@ class RateTargetOptions(RateGoal):
     final_steps: int = 20_000
     checkpoint_steps: int = 500
     lr: float = 1e-3
+    average: float = 0.999
     seed: int = 0
+    compiled: bool = False
+    half: bool = False
     precision: str = "32-true"
     device: str = "cpu"
     workers: int = 0
@@ -84,6 +90,8 @@ class RateTargetOptions(RateGoal):
             raise SpecError("--seed and the number of workers are 0 or more")
         if not 0 < self.lr < 1:
             raise SpecError(f"--lr {self.lr:g}: a learning rate lies between 0 and 1, as in 0.001")
+        if not 0 <= self.average < 1:
+            raise SpecError(f"--ema {self.average:g}: the decay of a moving average is at least 0 and below 1")
         check_precision(self.precision)
 
 
@@ -176,7 +184,7 @@ class _Loop:
         """The training that a step asks for, from the weights of the round before, and what it measures."""
         options, out, number = self.options, self.out, len(before) + 1
         weights = round_file(out, number, "safetensors")
-        final = step.stage == "final"
+        final, ended = step.stage == "final", step.stage != "round"
         steps = options.final_steps if final else options.steps
         optimizer = round_file(out, number - 1, OPTIMIZER)
         job = Fit(
@@ -198,6 +206,9 @@ class _Loop:
                 precision=options.precision,
                 device=options.device,
             ),
+            average=options.average if ended else 0.0,
+            half=options.half and ended,
+            compiled=options.compiled,
         )
         with disk(out):
             fit(job, self._data, self._notes(job, number), self.progress)

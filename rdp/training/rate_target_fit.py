@@ -17,6 +17,7 @@ from rdp.errors import RdpError
 from rdp.execution.progress import Progress
 from rdp.metrics.pixel import psnr_of, squared_error
 from rdp.models.checkpoint import load_model, save_model
+from rdp.training.average import MovingAverage
 from rdp.training.data import ImageFolders
 from rdp.training.fitting import Fitting, run_fitting
 from rdp.training.images import Pixels
@@ -32,7 +33,9 @@ ADAM_FACTOR = 3.0
 class Fit:
     """A training towards `target` bit/pixel: `start` and `weights` are files of weights, before and after.
 
-    `optimizer_before` (None: a fresh one) and `optimizer` hold the optimiser's state.
+    `optimizer_before` (None: a fresh one) and `optimizer` hold the optimiser's state. `average`: the decay of the
+    moving average of the weights that is written; 0 for the last weights themselves. `half`: kernels in float16.
+    `compiled`: steps through `torch.compile`.
     """
 
     target: float
@@ -44,6 +47,9 @@ class Fit:
     schedule: Trapezoid
     lr: float
     fitting: Fitting
+    average: float = 0.0
+    half: bool = False
+    compiled: bool = False
 
 
 def fit(job: Fit, data: ImageFolders, notes: dict[str, str], progress: Progress) -> None:
@@ -53,8 +59,12 @@ def fit(job: Fit, data: ImageFolders, notes: dict[str, str], progress: Progress)
     network.train()
     optimizer = partial(Muon, lr=job.lr, adam_lr=ADAM_FACTOR * job.lr)
     task = TargetRate(network, job.target, job.beta, optimizer=optimizer, schedule=job.schedule)
-    run_fitting(job.fitting, task, data, progress, [_Keep(job.optimizer_before, job.optimizer)])
-    save_model(job.weights, task.network, notes)
+    task.compiled = job.compiled
+    callbacks: list[Callback] = [_Keep(job.optimizer_before, job.optimizer)]
+    if job.average:
+        callbacks.append(MovingAverage(job.average))
+    run_fitting(job.fitting, task, data, progress, callbacks)
+    save_model(job.weights, task.network, notes, half=job.half)
 
 
 def measure(

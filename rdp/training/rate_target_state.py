@@ -39,7 +39,7 @@ COLUMNS = (
 )  # fmt: skip
 """Of `rounds.csv`: R_t and rates in bit/pixel, `within` a share of the images, `psnr` a mean in dB."""
 
-FREE = ("rounds", "corrections", "device", "workers")
+FREE = ("rounds", "corrections", "device", "workers", "compiled")
 """Options that a resumed training may be given anew: they change nothing in what is done already."""
 
 

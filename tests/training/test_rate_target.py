@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 import typer
 from typer.testing import CliRunner
 
@@ -18,6 +19,7 @@ from rdp.errors import EXIT_INPUT, EXIT_INTERRUPTED, RdpError, SpecError
 from rdp.execution.progress import Silent
 from rdp.images import read_image, write_png
 from rdp.models.base import CompressionModel
+from rdp.models.checkpoint import load_model
 from rdp.training.option_words import own_options
 from rdp.training.rate_target import RateTargetOptions, fresh_network, train_to_rate
 from rdp.training.rate_target_rule import RateTargetError
@@ -74,6 +76,25 @@ def test_rates_of_the_log_are_those_of_real_files(options: RateTargetOptions, tm
     assert float(rows[-1]["mean_bpp"]) == pytest.approx(result.chosen.mean_bpp, rel=1e-5)
     assert (out / "rounds.png").read_bytes().startswith(b"\x89PNG")
     assert read_state(out).rounds == result.rounds
+
+
+@pytest.mark.slow
+def test_the_final_training_ends_with_averages_and_the_rounds_with_their_own_weights(
+    options: RateTargetOptions, tmp_path: Path
+) -> None:
+    last, averaged, half = (
+        train_to_rate(replace(options, **more), tmp_path / name, network())
+        for name, more in (("last", {"average": 0.0}), ("averaged", {}), ("half", {"half": True}))
+    )
+    final = len(last.rounds)
+    for number in range(1, final):
+        same = [one.folder / "rounds" / f"{number:02d}.safetensors" for one in (last, averaged, half)]
+        assert len({path.read_bytes() for path in same}) == 1
+    a, b, c = (dict(load_model(one.folder / "rounds" / f"{final:02d}.safetensors").named_parameters())
+               for one in (last, averaged, half))  # fmt: skip
+    assert any(not torch.equal(a[name], b[name]) for name in a)
+    assert all(torch.allclose(b[name], c[name], rtol=2**-11, atol=2**-25) for name in b)
+    assert half.weights.stat().st_size < 0.8 * averaged.weights.stat().st_size
 
 
 @pytest.mark.slow
@@ -268,6 +289,7 @@ def test_words_of_a_configuration_are_those_of_the_command() -> None:
     [
         (["--initial", "x.safetensors"], "leave out --network"),
         (["--threads", "0"], "--threads"),
+        (["--ema", "1"], "--ema 1: the decay"),
         (["--bpp", "-1"], "--bpp"),
     ],
 )
