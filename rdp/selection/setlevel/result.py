@@ -1,0 +1,137 @@
+"""The selection with set-level values: what `Selection` says, and what stands beside it.
+
+The document (`to_dict`, `selection.json`) is that of `rdp.selection.document` with one more entry, `set_level`:
+
+    covers       what the bound is of, in words
+    values       one object a scorer: name (as in the words), scorer (what it calls itself), role (minimize, at_most),
+                 convex_form (what is optimised or bounded, at the selection), score (as the distance is reported),
+                 budget, slack, price, facts
+    relaxed      the convex form's optimum (or the column's) where images may mix their points, as far as it was found
+    passed       by how much of their range those shares pass the budgets
+    iterations   evaluations of the convex forms
+    looks        images whose points were looked at in the exchange
+    stopped      gap, time or iterations
+    seed
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from rdp.selection.document import number, selection_document
+from rdp.selection.problem import Problem, Term
+from rdp.selection.result import Selection
+
+Stopped = Literal["gap", "time", "iterations"]
+COVERS = (
+    "the bound is of the convex form (of kid the V-statistic, whose diagonal depends on the selection and rewards "
+    "features of small norm), not of the score, which is the distance as it is reported (of kid the unbiased estimate)"
+)
+COVERS_SCORE = "the bound is of the distance as it is reported: the score and the convex form are the same"
+COVERS_COLUMN = (
+    "the bound is of the column, among selections whose convex forms (of kid the V-statistic, not the unbiased "
+    "estimate that is reported as its score) keep the set-level budgets"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class SetValue:
+    """One set-level value of a selection; `value` and `score` are None without one.
+
+    `value` is the convex form, which is optimised or bounded; `score` the distance as it is reported. `budget`, `slack`
+    and `price` (in units of the objective, by the relaxation) are None where it is not bounded.
+    """
+
+    name: str
+    scorer: str
+    role: Literal["minimize", "at_most"]
+    value: float | None
+    score: float | None
+    budget: float | None = None
+    slack: float | None = None
+    price: float | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As in the document."""
+        return {
+            "name": self.name,
+            "scorer": self.scorer,
+            "role": self.role,
+            **number("convex_form", self.value),
+            **number("score", self.score),
+            **number("budget", self.budget),
+            **number("slack", self.slack),
+            **number("price", self.price),
+            "facts": dict(self.facts),
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class SetSelection(Selection):
+    """A `Selection` whose objective or some of whose budgets are set-level values.
+
+    Where a set-level value is minimised, `objective` is its convex form, `bound` is proven for that and `lp_bound` is
+    what the relaxation proves; `score` is the distance as it is reported. In `problem` a set-level value is a column
+    without values, and its budget a constraint on it.
+    """
+
+    values: tuple[SetValue, ...] = ()
+    relaxed: float | None = None
+    passed: float | None = None
+    iterations: int = 0
+    looks: int = 0
+    stopped: Stopped = "iterations"
+    seed: int = 0
+
+    @property
+    def score(self) -> float | None:
+        """The reported distance of what is minimised; None where a column is optimised or there is no selection."""
+        return next((one.score for one in self.values if one.role == "minimize"), None)
+
+    @property
+    def covers(self) -> str:
+        """What the bound is of, in words."""
+        said = [(one.value, one.score) for one in self.values if one.value is not None and one.score is not None]
+        if said and all(math.isclose(value, score, rel_tol=1e-9, abs_tol=1e-12) for value, score in said):
+            return COVERS_SCORE
+        return COVERS if any(one.role == "minimize" for one in self.values) else COVERS_COLUMN
+
+    def to_dict(self) -> dict[str, Any]:
+        """The document; see the module."""
+        plain = replace(self, problem=_without_missing(self.problem, {one.name for one in self.values}))
+        return selection_document(plain) | {
+            "set_level": {
+                "covers": self.covers,
+                "values": [one.to_dict() for one in self.values],
+                **number("relaxed", self.relaxed),
+                **number("passed", self.passed),
+                "iterations": self.iterations,
+                "looks": self.looks,
+                "stopped": self.stopped,
+                "seed": self.seed,
+            }
+        }
+
+
+def missing_term(name: str, problem: Problem) -> Term:
+    """A column of a set-level value: no cell has one on its own."""
+    return Term(name, np.full(problem.shape, np.nan), np.ones(problem.shape[0]), "images")
+
+
+def _without_missing(problem: Problem, names: set[str]) -> Problem:
+    """The problem with zeros for the columns without values: the fingerprint is of numbers."""
+
+    def plain(term: Term) -> Term:
+        return replace(term, values=np.zeros(problem.shape)) if term.column in names else term
+
+    return replace(
+        problem,
+        objective=plain(problem.objective),
+        constraints=tuple(replace(one, term=plain(one.term)) for one in problem.constraints),
+    )
