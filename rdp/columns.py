@@ -6,6 +6,7 @@ own, from a CSV file) is allowed wherever numbers are; it just has no unit and n
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -112,6 +113,16 @@ METRIC_COLUMNS: tuple[Column, ...] = (
         "Histogram KL, reverse",
     ),
     Column("haarpsi", "real", "", "higher", "Haar wavelet perceptual similarity index", "HaarPSI"),
+    Column("dists", "real", "", "lower", "deep image structure and texture similarity, at native size", "DISTS"),
+    Column("niqe", "real", "", "lower", "natural image quality evaluator, no reference; the authors' model", "NIQE"),
+    Column(
+        "niqe_fitted",
+        "real",
+        "",
+        "lower",
+        "natural image quality evaluator, no reference; a model of the user's",
+        "NIQE (own model)",
+    ),
 )
 
 COLUMNS: dict[str, Column] = {}
@@ -121,6 +132,16 @@ for _column in (*CELL_COLUMNS, *METRIC_COLUMNS):
     COLUMNS[_column.name] = _column
 
 
+_LEARNT: dict[str, Column] = {}
+"""Columns of optional metrics, which this file cannot list: a run says what they are."""
+
+
+def learn(columns: Iterable[Column]) -> None:
+    """Make columns known to `describe` that are not listed here. A listed one keeps its meaning."""
+    for column in columns:
+        _LEARNT[column.name] = column
+
+
 def describe(name: str) -> Column:
     """The column of that name; a user's own column gets no unit and no direction."""
-    return COLUMNS.get(name) or Column(name, "real", "", None, "column of the user's table")
+    return COLUMNS.get(name) or _LEARNT.get(name) or Column(name, "real", "", None, "column of the user's table")

@@ -52,7 +52,7 @@ ALLOWED: dict[str, set[str]] = {
         "selection",
     },
 }
-for _package in ("tables", "codecs", "models", "training"):
+for _package in ("tables", "codecs", "metrics", "models", "training"):
     ALLOWED[_package].add("storage")
 ALLOWED["cli"] = {*ALLOWED, "cli"}
 TOP = {"__init__", "__main__"}

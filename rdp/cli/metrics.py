@@ -19,16 +19,22 @@ def metrics_command(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")] = False,
 ) -> None:
     """List the metrics: columns, unit, direction, meaning, least image size, and weights."""
-    from rdp.metrics import describe_metrics
+    from rdp.metrics import describe_metrics, pyiqa_version
 
     described = describe_metrics()
     if json:
         import json as json_module
 
-        document = {"metrics": [_document(metric) for metric in described]}
+        document = {"metrics": [_document(metric) for metric in described], "pyiqa": pyiqa_version()}
         typer.echo(json_module.dumps(document, indent=2, allow_nan=False))
         return
     _print_table(described)
+    version = pyiqa_version()
+    installed = f"version {version} is installed" if version else "not installed: pip install pyiqa"
+    typer.echo(
+        f"pyiqa:NAME is any metric of the package pyiqa ({installed}; its licence is for non-commercial use).\n"
+        "niqe:model=FILE is niqe_fitted with that file."
+    )
 
 
 def _document(metric: MetricDescription) -> dict[str, Any]:
@@ -42,6 +48,7 @@ def _document(metric: MetricDescription) -> dict[str, Any]:
         "least_side": metric.least_side,
         "weights": list(metric.weights),
         "weights_found": metric.found,
+        "weights_missing": list(metric.missing),
         "ready": metric.ready,
         "message": metric.problem,
     }
@@ -78,4 +85,5 @@ def _print_table(described: list[MetricDescription]) -> None:
 def _weights(metric: MetricDescription) -> str:
     if not metric.weights:
         return "none"
-    return metric.problem or metric.found or f"{metric.weights[0]} (missing)"
+    missing = ", ".join(f"{name} (missing)" for name in metric.missing)
+    return metric.problem or missing or metric.found or ""

@@ -13,7 +13,7 @@ from typing import Any
 
 from rdp import __version__
 from rdp.codecs import OperatingPoint, Resources, load_tools, parse_points
-from rdp.errors import SpecError, WeightsError
+from rdp.errors import DependencyError, SpecError, WeightsError
 from rdp.evaluation.batched import work_on_batch
 from rdp.evaluation.facts import CodecFacts, group_points, look_at_codecs, weights_room
 from rdp.evaluation.inspection import inspect_images
@@ -62,7 +62,7 @@ def evaluate(
     Args:
         images: a folder (with its subfolders), several, or image files.
         codecs: point specs such as "webp:quality=5..95..10"; see `rdp.codecs.spec`.
-        metrics: names of metrics; see `rdp metrics`.
+        metrics: names of metrics; see `rdp metrics` and `rdp.metrics.plan_metrics`.
         out: the run folder; made if it does not exist.
         dataset: name of the data set in the rows; the folder's name by default.
         jobs: worker processes; the number of CPU cores by default. With more than one, times are marked contended.
@@ -99,10 +99,10 @@ def evaluate(
     protocol = {"version": PROTOCOL_VERSION, "exif": check_exif(exif), "icc": "ignore", "alpha": "refuse"}
     with RunWriter(out, protocol) as writer:
         for plan in plans:
-            writer.add_metric(ScoreSet(plan.name, plan.fingerprint, plan.columns, plan.identity))
+            writer.add_metric(ScoreSet(plan.name, plan.fingerprint, plan.columns, plan.identity, plan.described))
         run = Run(writer.path)
         columns = {name: scores.columns for name, scores in writer.score_sets.items()}
-        everything, missing = _all_metrics(plans, columns)
+        everything, missing = _all_metrics(plans, writer.score_sets)
         options = {
             "codecs": [point.name for point in points],
             "metrics": [plan.name for plan in plans],
@@ -176,16 +176,19 @@ def _by_encoder(points: Sequence[OperatingPoint], facts: Mapping[str, CodecFacts
 
 
 def _all_metrics(
-    plans: Sequence[MetricPlan], columns: Mapping[str, tuple[str, ...]]
+    plans: Sequence[MetricPlan], score_sets: Mapping[str, ScoreSet]
 ) -> tuple[tuple[MetricPlan, ...], dict[str, str]]:
     """The metrics asked for and the run's others, which a redone row needs too; and those that cannot be had."""
     everything = {plan.name: plan for plan in plans}
     missing: dict[str, str] = {}
-    for name in columns:
+    for name, scores in score_sets.items():
         if name not in everything:
             try:
-                everything[name] = plan_metrics([name])[0]
-            except (SpecError, WeightsError) as error:
+                plan = plan_metrics([name])[0]
+                if plan.fingerprint != scores.fingerprint:
+                    raise WeightsError("its weights or settings here are not those that the run was scored with")
+                everything[name] = plan
+            except (DependencyError, SpecError, WeightsError) as error:
                 missing[name] = f"the row was made anew, and this metric could not be computed: {error}"
     return tuple(everything.values()), missing
 

@@ -10,6 +10,7 @@ from rdp.metrics.registry import (
     describe_metrics,
     metric_names,
     plan_metrics,
+    pyiqa_version,
 )
 
 __all__ = [
@@ -22,4 +23,5 @@ __all__ = [
     "describe_metrics",
     "metric_names",
     "plan_metrics",
+    "pyiqa_version",
 ]

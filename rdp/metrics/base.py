@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
+from rdp.columns import Column
 from rdp.errors import MetricError
 from rdp.weights import WeightsFile
 
@@ -34,7 +35,8 @@ class MetricPlan:
 
     `target` is "module:Class" of the scorer; `columns` are names of `rdp.columns`; `settings` are what the scorer is
     made with, so that the fingerprint cannot differ from what is computed; `least_side` is the shortest side, in
-    pixels, that the metric is defined for; `weights` are verified files.
+    pixels, that the metric is defined for; `weights` are verified files; `described` are columns that are not of
+    `rdp.columns`, but known only where an optional package is.
     """
 
     name: str
@@ -45,6 +47,7 @@ class MetricPlan:
     settings: Mapping[str, Any] = field(default_factory=dict)
     least_side: int = 1
     weights: tuple[WeightsFile, ...] = ()
+    described: tuple[Column, ...] = ()
 
     @property
     def identity(self) -> dict[str, Any]:

@@ -96,7 +96,7 @@ def build_network(net: str, backbone: Path, heads_sha256: str) -> Any:
 
 def _load_backbone(trunk: nn.Module, path: Path) -> None:
     """Fill the slices of `trunk`, whose parameters are called as torchvision's with another prefix."""
-    state = _read(path)
+    state = read_weights(path)
     wanted = {name: f"features.{name.partition('.')[2]}" for name in trunk.state_dict()}
     missing = [source for source in wanted.values() if source not in state]
     if missing:
@@ -111,13 +111,13 @@ def _load_heads(network: nn.Module, path: Path, expected: str) -> None:
             f"the heads of LPIPS in {path} are not those of version 0.1: expected SHA-256 {expected}, found {found}. "
             "Install lpips again"
         )
-    state = _read(path)
+    state = read_weights(path)
     aliases = {f"lins.{name.removeprefix('lin')}": tensor for name, tensor in state.items()}
     rest = {name: tensor for name, tensor in network.state_dict().items() if not name.startswith("lin")}
     _fill(network, {**rest, **state, **aliases}, path)
 
 
-def _read(path: Path) -> dict[str, torch.Tensor]:
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
     """Tensors of a .pth file, read without running code from it, or of a .safetensors file."""
     try:
         if path.suffix == ".safetensors":

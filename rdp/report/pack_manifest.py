@@ -12,7 +12,7 @@ import numpy as np
 import rdp
 from rdp.codecs import OperatingPoint
 from rdp.codecs.tools import ExternalTool
-from rdp.metrics.registry import METRICS
+from rdp.metrics.registry import is_metric
 from rdp.report.decoder_information import DecoderInformation, decoder_information
 from rdp.report.delivery_names import PackError
 from rdp.report.manifest import Manifest
@@ -166,7 +166,7 @@ def _metrics(run: Run, columns: Sequence[str]) -> tuple[PackedMetric, ...]:
     return tuple(
         PackedMetric(scores.metric, scores.columns, scores.fingerprint, dict(scores.identity))
         for scores in run.score_sets()
-        if scores.metric in METRICS and set(scores.columns) & set(columns)
+        if is_metric(scores.metric) and set(scores.columns) & set(columns)
     )
 
 

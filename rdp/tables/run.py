@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rdp.columns import KEY_COLUMNS
+from rdp.columns import KEY_COLUMNS, Column, learn
 from rdp.errors import RunFolderError
 from rdp.tables.keys import KeyIndex, last_of_each, positions_of
 from rdp.tables.manifest import CELLS, MANIFEST, Part, check_format, read_json, read_manifest
@@ -35,12 +35,16 @@ METRIC = "metric.json"
 
 @dataclass(frozen=True)
 class ScoreSet:
-    """The scores of one metric in a run: its name, fingerprint, columns, and what the fingerprint stands for."""
+    """The scores of one metric in a run: its name, fingerprint, columns, and what the fingerprint stands for.
+
+    `described` says what those columns are that `rdp.columns` does not list.
+    """
 
     metric: str
     fingerprint: str
     columns: tuple[str, ...]
     identity: Mapping[str, Any]
+    described: tuple[Column, ...] = ()
 
     @property
     def table(self) -> str:
@@ -87,7 +91,9 @@ class Run:
             if identity is None:
                 raise RunFolderError(f"{self.path / table / METRIC} is missing: restore it from a copy")
             name, _, fingerprint = table.removeprefix(SCORES + "/").rpartition("@")
-            sets.append(ScoreSet(name, fingerprint, tuple(identity["columns"]), identity["identity"]))
+            described = tuple(Column(**column) for column in identity.get("described", ()))
+            learn(described)
+            sets.append(ScoreSet(name, fingerprint, tuple(identity["columns"]), identity["identity"], described))
         return sets
 
     def object_path(self, sha256: str, suffix: str = "") -> Path:

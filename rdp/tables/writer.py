@@ -7,6 +7,7 @@ import os
 import time
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -175,7 +176,10 @@ class RunWriter:
                 folder.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise write_error(folder, error) from error
-            write_json(folder / METRIC, {"columns": list(scores.columns), "identity": dict(scores.identity)})
+            document: dict[str, Any] = {"columns": list(scores.columns), "identity": dict(scores.identity)}
+            if scores.described:
+                document["described"] = [asdict(column) for column in scores.described]
+            write_json(folder / METRIC, document)
             self._score_sets[scores.metric] = scores
 
     @property

@@ -228,14 +228,14 @@ def test_missing_columns_and_wrong_options_are_refused(command: Command, tmp_pat
 
 
 def test_a_column_of_ones_own_needs_its_better_side(command: Command) -> None:
-    frame = make_table().rename(columns={"lpips_squeeze": "dists"})
-    done = command(frame, "--y", "dists")
-    assert done.exit_code == 2 and "--better dists=lower or dists=higher" in done.stderr
+    frame = make_table().rename(columns={"lpips_squeeze": "nlpd"})
+    done = command(frame, "--y", "nlpd")
+    assert done.exit_code == 2 and "--better nlpd=lower or nlpd=higher" in done.stderr
     with pytest.raises(SpecError, match="not 'down'"):
-        rdp.knee(frame, y="dists", better={"dists": "down"})  # type: ignore[dict-item]
-    found = rdp.knee(frame, y="dists", better={"dists": "lower"})
+        rdp.knee(frame, y="nlpd", better={"nlpd": "down"})  # type: ignore[dict-item]
+    found = rdp.knee(frame, y="nlpd", better={"nlpd": "lower"})
     assert [curve.label(curve.knee) for curve in found.curves] == ["g5e-4"] * 2
-    turned = rdp.knee(frame.assign(dists=-frame["dists"]), y="dists", better={"dists": "higher"})
+    turned = rdp.knee(frame.assign(nlpd=-frame["nlpd"]), y="nlpd", better={"nlpd": "higher"})
     assert [curve.knee for curve in turned.curves] == [curve.knee for curve in found.curves]
 
 

@@ -30,6 +30,7 @@ def test_the_table_names_every_metric_and_says_what_is_missing():
         assert all(column in result.stdout for column in entry.columns)
     assert "alexnet (missing)" in result.stdout
     assert "rdp weights fetch" in result.stderr
+    assert "pyiqa:NAME" in result.stdout and "niqe:model=FILE" in result.stdout
 
 
 def test_json_prints_one_document_with_everything():
@@ -40,6 +41,7 @@ def test_json_prints_one_document_with_everything():
     assert metrics["psnr"]["columns"][0]["unit"] == "dB"
     assert metrics["mse"]["ready"] is True
     assert (metrics["lpips_vgg"]["ready"], metrics["lpips_vgg"]["weights"]) == (False, ["vgg16"])
+    assert metrics["dists"]["weights_missing"] == ["vgg16", "dists"]
 
 
 def test_a_metric_whose_weights_have_the_wrong_size_is_not_ready_and_says_why():

@@ -17,7 +17,7 @@ from rdp.errors import MetricError, SpecError, WeightsError
 from rdp.metrics import METRICS, Metric, create_metrics, describe_metrics, metric_names, plan_metrics
 from rdp.metrics.registry import register
 
-WITHOUT_WEIGHTS = [name for name, entry in METRICS.items() if not entry.weights]
+WITHOUT_WEIGHTS = [name for name, entry in METRICS.items() if not entry.needs_weights]
 
 
 @pytest.fixture
@@ -27,15 +27,16 @@ def no_weights(tmp_path, monkeypatch):
     monkeypatch.delenv("RDP_WEIGHTS", raising=False)
 
 
-@pytest.fixture(params=[*WITHOUT_WEIGHTS, "lpips_squeeze"])
+@pytest.fixture(params=[*WITHOUT_WEIGHTS, "lpips_squeeze", "niqe"])
 def metric(request, monkeypatch) -> Metric:
-    if request.param == "lpips_squeeze":
+    if METRICS[request.param].needs_weights:
         monkeypatch.setenv("RDP_WEIGHTS", str(request.getfixturevalue("shared_weights")))
     return create_metrics([request.param])[0]
 
 
 def test_the_promised_metrics_exist():
     promised = "mse psnr psnr_y ssim ssim_y ms_ssim ms_ssim_y lpips_alex lpips_vgg lpips_squeeze histogram_kl haarpsi"
+    promised += " dists niqe niqe_fitted"
     assert set(metric_names()) == set(promised.split())
 
 
@@ -48,6 +49,21 @@ def test_every_column_of_a_metric_is_described_once():
 def test_an_unknown_name_is_refused_with_a_suggestion():
     with pytest.raises(SpecError, match=r"unknown metric 'ms_sim'\. Did you mean 'ms_ssim'"):
         create_metrics(["ms_sim"])
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("mse:bins=3", "mse takes no options"),
+        ("niqe:file=x", "takes only model=FILE"),
+        ("niqe:model=", "takes only model=FILE"),
+        ("pyiqa:", "unknown metric 'pyiqa:'"),
+        ("nothing:x", "unknown metric 'nothing:x'"),
+    ],
+)
+def test_options_that_a_metric_does_not_take_are_refused(name, words):
+    with pytest.raises(SpecError, match=words):
+        plan_metrics(["mse", name])
 
 
 def test_a_repeated_name_counts_once():
@@ -71,7 +87,8 @@ def test_a_plan_survives_pickling_and_makes_the_same_metric(photo, reconstructio
 
 
 def test_planning_loads_no_torch():
-    code = "import sys; from rdp.metrics import *; plan_metrics([n for n in metric_names() if not METRICS[n].weights]);"
+    code = "import sys; from rdp.metrics import *\n"
+    code += "plan_metrics([n for n in metric_names() if not METRICS[n].needs_weights]);"
     code += "describe_metrics(); sys.exit(bool({'torch', 'numpy', 'pandas'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
@@ -97,7 +114,7 @@ def test_fingerprints_differ_between_metrics_and_equal_those_of_their_scorers():
     assert [plan.create().fingerprint for plan in plans] == [plan.fingerprint for plan in plans]
 
 
-@pytest.mark.parametrize("name", ["lpips_alex", "lpips_vgg", "lpips_squeeze"])
+@pytest.mark.parametrize("name", ["lpips_alex", "lpips_vgg", "lpips_squeeze", "dists", "niqe"])
 def test_missing_weights_are_an_error_of_planning_that_says_the_two_ways(name, no_weights):
     with pytest.raises(WeightsError, match="rdp weights fetch") as caught:
         plan_metrics(["mse", name])
