@@ -25,10 +25,13 @@ if TYPE_CHECKING:
     from rdp.images import read_image as read_image
     from rdp.images import sample_images as sample_images
     from rdp.report import write_report as write_report
+    from rdp.report.audit import audit as audit
+    from rdp.report.audit_files import write_audit as write_audit
     from rdp.report.frontier import write_frontier as write_frontier
     from rdp.report.knee import knee as knee
     from rdp.report.knee_files import write_knee as write_knee
     from rdp.report.pack import pack as pack
+    from rdp.report.solve_set import solve_set as solve_set
     from rdp.report.unpack import unpack as unpack
     from rdp.selection import Problem as Problem
     from rdp.selection import Selection as Selection
@@ -51,6 +54,7 @@ _WHERE = {
     "RdpError": "rdp.errors",
     "Run": "rdp.tables",
     "Selection": "rdp.selection",
+    "audit": "rdp.report.audit",
     "bootstrap": "rdp.selection.sampling.bootstrap",
     "compare": "rdp.selection.sampling.comparison",
     "decode_file": "rdp.codecs.files",
@@ -66,7 +70,9 @@ _WHERE = {
     "read_table": "rdp.tables",
     "sample_images": "rdp.images",
     "solve": "rdp.selection",
+    "solve_set": "rdp.report.solve_set",
     "unpack": "rdp.report.unpack",
+    "write_audit": "rdp.report.audit_files",
     "write_frontier": "rdp.report.frontier",
     "write_knee": "rdp.report.knee_files",
     "write_report": "rdp.report",

@@ -6,6 +6,7 @@ own, from a CSV file) is allowed wherever numbers are; it just has no unit and n
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -145,3 +146,11 @@ def learn(columns: Iterable[Column]) -> None:
 def describe(name: str) -> Column:
     """The column of that name; a user's own column gets no unit and no direction."""
     return COLUMNS.get(name) or _LEARNT.get(name) or Column(name, "real", "", None, "column of the user's table")
+
+
+_SET_LEVEL = re.compile(r"fid|kid|(fid|kid)_inception|(fd|kd)_[a-z][a-z0-9_]*|swd")
+
+
+def is_set_level(name: str) -> bool:
+    """Whether a name is that of a distance of sets, of all images together: such a value is no column of a table."""
+    return _SET_LEVEL.fullmatch(name) is not None

@@ -35,7 +35,7 @@ ALLOWED: dict[str, set[str]] = {
         "metrics",
         "codecs",
     },
-    "evaluation": {"errors", "columns", "images", "execution", "weights", "tables", "metrics", "codecs"},
+    "evaluation": {"errors", "columns", "images", "execution", "weights", "tables", "metrics", "codecs", "analysis"},
     "analysis": {"errors", "columns", "images", "execution", "weights", "tables"},
     "selection": {"errors", "columns", "images", "execution", "weights", "tables", "analysis"},
     "report": {

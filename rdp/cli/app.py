@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from rdp.cli.audit import audit_command
 from rdp.cli.codecs import codecs_command
 from rdp.cli.compare import compare_command
 from rdp.cli.decode import decode_command
@@ -61,6 +62,7 @@ app.command("solve", short_help="One operating point for every image, provably."
 app.command("frontier", short_help="The rate-distortion curve or surface along a sweep.")(frontier_command)
 app.command("knee", short_help="The knee of every perception-distortion curve.")(knee_command)
 app.command("compare", short_help="Two selections, image by image: more than chance?")(compare_command)
+app.command("audit", short_help="Selected mixtures as sets, beside every single point.")(audit_command)
 app.command("report", short_help="Tables and figure of a selection.")(report_command)
 app.command("pack", short_help="The chosen files as a delivery, with a manifest.")(pack_command)
 app.command("unpack", short_help="A delivery back into pictures, checked.")(unpack_command)

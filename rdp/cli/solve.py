@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rdp.cli import problem_options as options
+from rdp.cli import set_options as sets
 from rdp.cli.options import number, require_writable
+from rdp.cli.solve_sets import names_sets, require_unused, solve_sets
 from rdp.cli.table import read_column_map
 from rdp.errors import EXIT_INFEASIBLE, EXIT_NO_SELECTION
 
@@ -82,7 +84,18 @@ def solve_command(
             rich_help_panel=_UNCERTAINTY,
         ),
     ] = False,
-    seed: Annotated[str, typer.Option(metavar="N", help="Seed of both.", rich_help_panel=_UNCERTAINTY)] = "0",
+    seed: Annotated[
+        str,
+        typer.Option(
+            metavar="N", help="Seed of both, and of the search for distances of sets.", rich_help_panel=_UNCERTAINTY
+        ),
+    ] = "0",
+    network: sets.Network = None,
+    patches: sets.Patches = None,
+    device: sets.Device = None,
+    images: sets.Images = None,
+    codec_file: sets.CodecFiles = None,
+    unbiased: sets.Unbiased = False,
     column: options.Column = None,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the selection to this file (selection.json).")
@@ -90,6 +103,9 @@ def solve_command(
     json: Annotated[bool, typer.Option("--json", help="Print the selection as one JSON document.")] = False,
 ) -> None:
     """Choose one operating point for every image, so that averages keep to what you ask for, provably.
+
+    A distance of sets, such as kid or swd, can be minimised (--minimize) or held to at most a value (--at-most) too:
+    its features are computed from the pictures of the run folder and kept there.
 
     IMAGE=POINT is parted where the table knows both halves, as names may hold '=' themselves; COLUMN=NUMBER and
     COLUMN=images|pixels are parted at their last '=', OURS=THEIRS at its first.
@@ -128,6 +144,27 @@ def solve_command(
         "columns": read_column_map(column),
     }
     enough = None if gap is None else number("--gap", gap)
+    features = {
+        "--network": network,
+        "--patches": patches,
+        "--device": device,
+        "--images": images,
+        "--codec-file": codec_file,
+        "--unbiased": unbiased,
+    }
+    if names_sets(source, words, how["columns"]):
+        refused = {
+            "--bootstrap": bootstrap is not None,
+            "--holdout": holdout,
+            "--memory": memory is not None,
+            "--scratch": scratch is not None,
+            "--solver": solver != "auto",
+            "--max-points": max_points is not None,
+        }
+        made = solve_sets(source, words, gap=enough, seed=seed, refused=refused, options=features, quiet=json, **how)
+        _answer(made, json, out)
+        return
+    require_unused(features)
     if memory is not None:
         from rdp.cli.streamed import run_streamed
 
@@ -140,12 +177,23 @@ def solve_command(
     _show(selection, json=json and not ((bootstrap is not None or holdout) and selection.found), quiet=json)
     if selection.found and (bootstrap is not None or holdout):
         _show_uncertainty(selection, bootstrap, holdout, seed, json)
+    _save(selection, json, out)
+    _exit(selection)
+
+
+def _answer(selection: Selection, json: bool, out: Path | None) -> None:
+    """Print a selection, write it, and exit as it says."""
+    _show(selection, json=json, quiet=json)
+    _save(selection, json, out)
+    _exit(selection)
+
+
+def _save(selection: Selection, json: bool, out: Path | None) -> None:
     if out is not None:
         # Last: a disk that is full by now does not take the result with it.
         selection.save(out)
         if selection.found and not json:
             typer.echo(f"\nwritten to {out}")
-    _exit(selection)
 
 
 def _show(selection: Selection, *, json: bool, quiet: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from rdp.cli.solve_sets import objective_words, set_lines
 from rdp.cli.text import aligned, number_text
 
 if TYPE_CHECKING:
@@ -30,11 +31,12 @@ def describe(selection: Selection) -> str:
     lines = [
         f"{selection.status} selection for {counted(images, 'image')} among {counted(points, 'point')}{limit}"
         f" ({selection.solver}, {selection.elapsed_s:.2f} s)",
-        f"average {problem.objective.column} {word}: {selection.objective:.9g}   bound {bound}   gap {gap}",
+        f"{objective_words(selection)} {word}: {selection.objective:.9g}   bound {bound}   gap {gap}",
         *_relaxation_line(selection),
     ]
     if selection.budgets:
         lines += ["", *_budget_lines(selection)]
+    lines += set_lines(selection)
     counts = sorted(selection.counts().items(), key=lambda pair: -pair[1])
     taken = [(str(count), point) for point, count in counts if count]
     lines += ["", *aligned([("images", "point"), *taken], left=(1,))]
@@ -54,7 +56,8 @@ def _relaxation_line(selection: Selection) -> list[str]:
         return []
     split = selection.split_images
     mixed = "" if split is None else f", with {counted(split, 'image')} split between points"
-    return [f"linear relaxation: {selection.lp_bound:.9g}{mixed}"]
+    kind = "relaxation" if set_lines(selection) else "linear relaxation"
+    return [f"{kind}: {selection.lp_bound:.9g}{mixed}"]
 
 
 def _decoder_lines(selection: Selection) -> list[str]:

@@ -32,6 +32,7 @@ from rdp.report.side_information import SideInformation, charge
 from rdp.selection import Selection, load_selection
 from rdp.selection.document import document_text
 from rdp.selection.loading import stored_columns
+from rdp.selection.setlevel.result import SetSelection
 from rdp.tables import Run, read_table
 
 _TOLD = ("averages", "budgets", "total_bits", "side_information", "decoder_information", "points")
@@ -96,6 +97,8 @@ def pack(
     """
     source = run if isinstance(run, Run) else Run(run)
     chosen, text = _selection(source, selection)
+    if isinstance(chosen, SetSelection):
+        chosen = chosen.with_columns()
     rows = chosen_rows(source, chosen)
     pixels = np.array([row.width * row.height for row in rows], dtype=np.float64)
     solved = chosen.problem.index_cost is not None

@@ -23,6 +23,7 @@ from rdp.selection.grid import make_grid, restrict
 from rdp.selection.index_cost import IndexCost, index_cost
 from rdp.selection.naming import CHARGED, Kind
 from rdp.selection.problem import FloatArray, IntArray, weighted_mean
+from rdp.selection.setlevel.result import SetSelection
 from rdp.tables import CellTable
 
 Given: TypeAlias = "Selection | str | os.PathLike[str]"
@@ -132,11 +133,12 @@ def make_study(table: CellTable, given: Selections, columns: Sequence[str] | Non
 
     Raises `TableError` for a selection that is not of this table, and `SpecError` when there is none.
     """
-    named = _named(given)
+    named = named_selections(given)
     cells = make_cells(make_grid(table))
     loaded = {}
     for name, one in named.items():
         loaded[name] = one if isinstance(one, Selection) else load_selection(Path(one), table)
+        _refuse_sets(loaded[name], name)
         _check_belongs(loaded[name], cells, name)
     deciding = any(isinstance(selection.problem.naming, DecoderCost) for selection in loaded.values())
     reported = [_reported(name, selection, cells, deciding) for name, selection in loaded.items()]
@@ -145,7 +147,7 @@ def make_study(table: CellTable, given: Selections, columns: Sequence[str] | Non
     return Study(cells, shorten(cells.grid.points), averages, tuple(reported), heading)
 
 
-def _named(given: Selections) -> dict[str, Given]:
+def named_selections(given: Selections) -> dict[str, Given]:
     """Selections by name: that of a mapping, the stem of a file, else `selection`; all different (`_names`)."""
     if isinstance(given, Mapping):
         named = dict(given)
@@ -177,6 +179,16 @@ def _names(listed: Sequence[Given]) -> list[str]:
             names[k] = next(candidate for candidate in free if candidate not in taken)
             taken.add(names[k])
     return names
+
+
+def _refuse_sets(selection: Selection, name: str) -> None:
+    """Raise `SpecError` for a selection with distances of sets, which are no averages and have no value at a cell."""
+    if isinstance(selection, SetSelection):
+        raise SpecError(
+            f"selection {name!r} was solved for {' and '.join(dict.fromkeys(one.name for one in selection.values))}, "
+            "of all images together: a report is of averages over images. rdp audit sets it beside every single "
+            "operating point"
+        )
 
 
 def _check_belongs(selection: Selection, cells: Cells, name: str) -> None:

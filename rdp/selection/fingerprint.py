@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -24,10 +25,11 @@ def usable_points(problem: Problem) -> BoolArray:
     return np.asarray(problem.allowed.any(axis=0))
 
 
-def fingerprint(problem: Problem) -> dict[str, Any]:
+def fingerprint(problem: Problem, features: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """`images`, `points`, `cells`, `statement`: a sum each; `values`: one for each used column; `all`: of all those.
 
-    `groups`, where there are budgets for groups: which images are in which.
+    `groups`, where there are budgets for groups: which images are in which. `set_level`, where there are set-level
+    values: of which `features` each is, by its name.
     """
     usable = usable_points(problem)
     allowed = problem.allowed[:, usable]
@@ -53,6 +55,8 @@ def fingerprint(problem: Problem) -> dict[str, Any]:
     members = {c.group: c.term.weights > 0 for c in problem.constraints if c.group}
     if members:
         parts["groups"] = _of_text([[group, _sum(np.packbits(mask).tobytes())] for group, mask in members.items()])
+    if features is not None:
+        parts["set_level"] = _of_text(features)
     return parts | {"all": _of_text(parts)}
 
 

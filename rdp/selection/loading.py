@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +18,7 @@ from rdp.errors import SpecError, TableError
 from rdp.selection.builder import state_problem
 from rdp.selection.check import excess, is_allowed
 from rdp.selection.document import SAME, VERSIONS, decoder_entry
-from rdp.selection.fingerprint import fingerprint, usable_points
+from rdp.selection.fingerprint import fingerprint
 from rdp.selection.problem import IntArray, Problem, weighted_mean
 from rdp.selection.result import Budget, Selection, make_budget, reaches
 from rdp.selection.statement import Statement
@@ -31,8 +31,12 @@ from rdp.selection.stored_values import (
     require_decoder_entry,
     require_same,
 )
+from rdp.selection.table_changes import changed, choosable_points, renumbered
 from rdp.selection.words import counted
 from rdp.tables import CellTable, read_table
+
+if TYPE_CHECKING:
+    from rdp.selection.setlevel.stored import StoredSets
 
 IN_MEMORY = ("the table given", "arrays")
 """What a problem calls its source when there is no file of it."""
@@ -65,7 +69,11 @@ def load_selection(path: str | Path, source: Any = None, columns: Mapping[str, s
     try:
         statement = Statement.from_dict(document["problem"]["statement"])
         table = _table(document["problem"]["source"], source, statement.columns, columns, str(path))
-        return _rebuilt(document, _problem(document, table, statement, str(path)), str(path))
+        sets = _stored_sets(document, statement, str(path))
+        problem = _problem(document, table, statement, str(path), sets)
+        if sets is None:
+            return _rebuilt(document, problem, str(path))
+        return sets.selection(_rebuilt(document, sets.with_averages(problem), str(path)))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise TableError(f"{path} is damaged: {type(error).__name__} {error}") from error
 
@@ -108,13 +116,25 @@ def _table(
         return read_table(source)
 
 
-def _problem(document: dict[str, Any], table: CellTable, statement: Statement, path: str) -> Problem:
+def _stored_sets(document: dict[str, Any], statement: Statement, path: str) -> StoredSets | None:
+    """What the document says of set-level values, if it is of any."""
+    if "set_level" not in document:
+        return None
+    from rdp.selection.setlevel.stored import StoredSets
+
+    return StoredSets.read(document["set_level"], statement, path)
+
+
+def _problem(
+    document: dict[str, Any], table: CellTable, statement: Statement, path: str, sets: StoredSets | None
+) -> Problem:
     """The problem of the table; raises `TableError` when it is not the one that was solved."""
+    state = state_problem if sets is None else sets.state
     # What says nothing of the bits of decoders was solved without any.
     unsaid = statement.decoder_info is None
     statement = replace(statement, decoder_info=False) if unsaid else statement
     try:
-        problem = state_problem(table, statement)
+        problem = state(table, statement)
     except SpecError as error:
         raise TableError(f"{path} does not belong to {table.source}: {error}; solve again") from error
     stored = document["problem"]
@@ -122,76 +142,20 @@ def _problem(document: dict[str, Any], table: CellTable, statement: Statement, p
     if "fingerprint" not in stored:
         raise TableError(f"{path} does not say what its table was like (no problem.fingerprint): solve again")
     later = set(problem.points) - set(points)
-    if later and not later & set(_usable(problem)):
+    if later and not later & set(choosable_points(problem)):
         # Points that came later and that the statement rules out: not part of what was chosen among.
         rows = pc.is_in(table.data.column("point").cast(pa.string()), pa.array(points, pa.string()))
-        problem = state_problem(CellTable(table.data.filter(rows), table.source), statement)
+        problem = state(CellTable(table.data.filter(rows), table.source), statement)
     if unsaid:
         problem = replace(problem, statement=replace(problem.statement, decoder_info=None))
-    now, then = fingerprint(problem), stored["fingerprint"]
-    told = _changed(document, problem, now) if now != then else _renumbered(problem, points)
+    features = None if sets is None else sets.features(table, problem)
+    now, then = fingerprint(problem, features), stored["fingerprint"]
+    told = changed(document, problem, now) if now != then else renumbered(problem, points)
     if told:
         raise TableError(f"{path} does not belong to {table.source}: {told}; solve again")
     if stored["images"] != len(problem.images):
         raise ValueError(f"problem.images is {stored['images']!r}, and its fingerprint is of {len(problem.images)}")
     return problem
-
-
-def _usable(problem: Problem) -> list[str]:
-    return [point for point, used in zip(problem.points, usable_points(problem).tolist(), strict=True) if used]
-
-
-def _renumbered(problem: Problem, points: Sequence[str]) -> str:
-    """In words, that naming a point may take other bits than then; empty where that is no matter, or not so."""
-    if problem.index_cost is None or set(problem.points) == set(points):
-        return ""
-    return f"one of {counted(len(points), 'point')} was named for each image, and now there are {len(problem.points)}"
-
-
-def _changed(document: dict[str, Any], problem: Problem, now: dict[str, Any]) -> str:
-    """What differs between the table and what was solved, in words."""
-    then = document["problem"]["fingerprint"]
-    if then["statement"] != now["statement"]:
-        asked = document["problem"]["statement"].get("decoder_info")
-        if asked is True and problem.statement.decoder_info is None:
-            return (
-                "the bits for the choice of a decoder were charged, and no points share a file in it now (columns "
-                "encoder_id and decoder_id)"
-            )
-        return "the problem statement in it is not the one that was solved"
-    if then["images"] != now["images"]:
-        return _changed_images(document, problem)
-    if then["points"] != now["points"]:
-        stored = set(document["problem"]["points"])
-        new = [point for point in _usable(problem) if point not in stored]
-        gone = sorted(stored - set(problem.points))
-        told = [f"{counted(len(new), 'new point')}, such as {new[0]!r}"] if new else []
-        told += [f"{counted(len(gone), 'point')} fewer, such as {gone[0]!r}"] if gone else []
-        return "there is " + " and ".join(told) if told else "other points than then may be chosen"
-    if then["cells"] != now["cells"]:
-        return "other cells than then are there and may be chosen"
-    if then.get("groups") != now.get("groups"):
-        return "images are in other groups than then"
-    renumbered = _renumbered(problem, document["problem"]["points"])
-    if renumbered:
-        return renumbered
-    changed = [column for column in now["values"] if then["values"].get(column) != now["values"][column]]
-    if changed:
-        return f"the values of {' and '.join(changed)} have changed"
-    return "the fingerprint of its problem is not that of the table"
-
-
-def _changed_images(document: dict[str, Any], problem: Problem) -> str:
-    now = set(zip(problem.datasets, problem.images, strict=True))
-    if document["chosen"] is None:
-        return f"it has {counted(document['problem']['images'], 'image')}, the table {len(now)}, not the same ones"
-    then = {(entry["dataset"], entry["image"]) for entry in document["chosen"]}
-    told = []
-    for images, which in ((now - then, "new image"), (then - now, "missing image")):
-        if images:
-            dataset, image = min(images)
-            told.append(f"{counted(len(images), which)}, such as {image!r} of {dataset!r}")
-    return "there is " + " and ".join(told) if told else "the images are not the same ones"
 
 
 def _rebuilt(document: dict[str, Any], problem: Problem, path: str) -> Selection:

@@ -69,6 +69,7 @@ def solve(
     names an image's group, or a map from images to groups. At most `max_points` distinct points are chosen in all, and
     with `side_info` the bits that name an image's point are part of its rate. Where points share a file and differ in
     the decoder, the bits that name the decoder are (`rdp.selection.decoder_cost`), unless `decoder_info` is False.
+    Distances of sets (fid, kid, swd) are no columns: `rdp.solve_set` optimises them from the pictures of a run folder.
     `solver` is `auto` or a name of `rdp.selection.BACKENDS`, `gap` the relative distance from the best that is good
     enough, `time_limit` in seconds.
 

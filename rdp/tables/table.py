@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rdp.columns import KEY_COLUMNS
+from rdp.columns import KEY_COLUMNS, is_set_level
 from rdp.errors import TableError, suggest
 
 if TYPE_CHECKING:
@@ -65,6 +65,12 @@ class CellTable:
                 if self.data.column(name).null_count == len(self):
                     raise TableError(f"column {name!r} of {self.source} is empty")
                 raise TableError(f"column {name!r} of {self.source} holds text, not numbers{self._first_text(name)}")
+            if is_set_level(name):
+                raise TableError(
+                    f"{self.source} has no column {name!r}: it is a distance of sets, of all images together. "
+                    "rdp.solve_set (rdp solve) minimises it or holds it to at most a value, from features of the "
+                    "pictures of a run folder"
+                )
             raise TableError(
                 f"{self.source} has no column {name!r}.{suggest(name, known)} Its numeric columns: {', '.join(known)}"
             )

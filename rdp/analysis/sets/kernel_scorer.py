@@ -59,6 +59,9 @@ class KernelScorer:
     Raises `MetricError` for sets of fewer than 2 patches, subsets that cannot be drawn, and too little memory.
     """
 
+    quadratic = True
+    """The convex form is quadratic in the shares."""
+
     def __init__(
         self,
         cells: FeatureCells,

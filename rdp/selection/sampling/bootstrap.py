@@ -35,6 +35,7 @@ from rdp.selection.sampling.intervals import (
 )
 from rdp.selection.sampling.resampling import Kept, count_slopes, resample, solve_part
 from rdp.selection.sampling.subset import kept_constraints, take
+from rdp.selection.setlevel.stating import refuse_sets
 from rdp.selection.status import Status
 from rdp.selection.words import counted
 
@@ -145,6 +146,7 @@ def bootstrap(
 
     Raises `SpecError` for options out of range, and `InfeasibleError` or `NoSelectionError` without a selection.
     """
+    refuse_sets(selection.problem, "a bootstrap")
     require_count("resamples", resamples, 2)
     require_count("the seed", seed, 0)
     require_confidence(confidence)

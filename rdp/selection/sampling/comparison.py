@@ -156,6 +156,8 @@ def _paired(a: Selection, b: Selection, order: IntArray, column: str, names: tup
         )
     if not np.allclose(one.weights, other.weights[order], rtol=SAME, atol=0):
         return f"the weights of {column} are not the same in {names[0]} and {names[1]}: their images have other sizes"
+    if np.isnan(one.values).all() or np.isnan(other.values).all():
+        return f"no image has a value of {column}: it is of all images together, or a column without numbers"
     values = one.picked(a.required_choice), other.picked(b.required_choice)[order]
     for numbers, name in zip(values, names, strict=True):
         wrong = np.flatnonzero(~np.isfinite(numbers))

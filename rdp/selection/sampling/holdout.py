@@ -22,6 +22,7 @@ from rdp.selection.sampling.intervals import require_count
 from rdp.selection.sampling.resampling import solve_part
 from rdp.selection.sampling.splits import Outcome, Split, split_by
 from rdp.selection.sampling.subset import take
+from rdp.selection.setlevel.stating import refuse_sets
 from rdp.selection.statement import Sense
 from rdp.selection.words import counted
 
@@ -177,6 +178,7 @@ def holdout(
     problem = of.problem if isinstance(of, Selection) else of
     if not isinstance(problem, Problem):
         raise SpecError(f"holdout needs a problem or a selection, not a {type(problem).__name__}")
+    refuse_sets(problem, "a holdout")
     require_count("repeats", repeats, 1)
     require_count("the seed", seed, 0)
     if isinstance(fraction, bool) or not isinstance(fraction, (int, float)) or not 0 < fraction < 1:

@@ -14,7 +14,8 @@ from rdp.selection.price_words import price_sentence
 from rdp.selection.problem import Constraint, IntArray, Problem, weighted_mean
 from rdp.selection.result import Budget, make_budget, reaches
 from rdp.selection.setlevel.relaxation import Relaxation
-from rdp.selection.setlevel.result import SetSelection, SetValue, Stopped, missing_term
+from rdp.selection.setlevel.result import SetSelection, SetValue, Stopped
+from rdp.selection.setlevel.stating import missing_term, with_set_columns
 from rdp.selection.setlevel.terms import SetProblem
 from rdp.selection.status import Status
 
@@ -47,18 +48,17 @@ def assembled(out: Outcome, choice: IntArray, value: float, bound: float | None,
         )
     status = Status.OPTIMAL if reaches(value, bound, out.gap) else Status.FEASIBLE
     made = _made(out, status, choice, forms)
-    averages = {
-        column: weighted_mean(term.picked(choice), term.weights) for column, term in asked.problem.terms.items()
-    }
+    terms = {column: weighted_mean(term.picked(choice), term.weights) for column, term in asked.problem.terms.items()}
+    terms |= {one.scorer.name: form for one, form in zip(asked.bounds, forms, strict=True)}
     if asked.scorer is not None:
-        averages = {made.problem.objective.column: value} | {
-            column: average for column, average in averages.items() if column in made.problem.terms
-        }
-    averages |= {one.scorer.name: form for one, form in zip(asked.bounds, forms, strict=True)}
+        terms |= {asked.scorer.name: value}
+    averages = {column: terms[column] for column in made.problem.terms}
     return replace(
         made,
         choice=choice,
         objective=asked.sign * value,
+        # No more than rounding can be between the two.
+        lp_bound=None if made.lp_bound is None else asked.sign * min(asked.sign * made.lp_bound, value),
         bound=None if bound is None else asked.sign * bound,
         averages=averages,
         stopped=stopped,
@@ -117,15 +117,8 @@ def _split(known: Relaxation) -> int:
 
 def shown(asked: SetProblem) -> Problem:
     """The problem with its set-level values as columns without values, and their budgets as constraints."""
-    problem = asked.problem
-    whole = [one for one in problem.constraints if not one.group]
-    whole += [Constraint(missing_term(one.scorer.name, problem), "at_most", one.budget) for one in asked.bounds]
-    constraints = (*whole, *(one for one in problem.constraints if one.group))
-    if asked.scorer is None:
-        return replace(problem, constraints=constraints)
-    return replace(
-        problem, objective=missing_term(asked.scorer.name, problem), goal="minimize", constraints=constraints
-    )
+    target = None if asked.scorer is None else asked.scorer.name
+    return with_set_columns(asked.problem, target, [(one.scorer.name, one.budget) for one in asked.bounds])
 
 
 def _budgets(

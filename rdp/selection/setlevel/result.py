@@ -12,21 +12,24 @@ The document (`to_dict`, `selection.json`) is that of `rdp.selection.document` w
     looks        images whose points were looked at in the exchange
     stopped      gap, time or iterations
     seed
+
+The fingerprint of its problem has a sum `set_level`: of the features that the values are of, and of their pictures.
+`rdp.selection.setlevel.stored` reads it back.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-import numpy as np
-
 from rdp.selection.document import number, selection_document
-from rdp.selection.problem import Problem, Term
+from rdp.selection.fingerprint import fingerprint
 from rdp.selection.result import Selection
+from rdp.selection.setlevel.stating import with_constants
 
+Role = Literal["minimize", "at_most"]
 Stopped = Literal["gap", "time", "iterations"]
 COVERS = (
     "the bound is of the convex form (of kid the V-statistic, whose diagonal depends on the selection and rewards "
@@ -49,7 +52,7 @@ class SetValue:
 
     name: str
     scorer: str
-    role: Literal["minimize", "at_most"]
+    role: Role
     value: float | None
     score: float | None
     budget: float | None = None
@@ -98,14 +101,22 @@ class SetSelection(Selection):
     def covers(self) -> str:
         """What the bound is of, in words."""
         said = [(one.value, one.score) for one in self.values if one.value is not None and one.score is not None]
-        if said and all(math.isclose(value, score, rel_tol=1e-9, abs_tol=1e-12) for value, score in said):
+        if said and all(math.isclose(value, score, rel_tol=1e-7, abs_tol=1e-12) for value, score in said):
             return COVERS_SCORE
         return COVERS if any(one.role == "minimize" for one in self.values) else COVERS_COLUMN
 
+    def with_columns(self) -> SetSelection:
+        """The same with each set-level value in every cell of its column, for what looks at averages alone."""
+        known = {one.name: one.value for one in self.values if one.value is not None}
+        return replace(self, problem=with_constants(self.problem, known))
+
     def to_dict(self) -> dict[str, Any]:
         """The document; see the module."""
-        plain = replace(self, problem=_without_missing(self.problem, {one.name for one in self.values}))
-        return selection_document(plain) | {
+        # The fingerprint is of numbers.
+        zeros = with_constants(self.problem, dict.fromkeys((one.name for one in self.values), 0.0))
+        document = selection_document(replace(self, problem=zeros))
+        document["problem"]["fingerprint"] = fingerprint(zeros, features_of(self.values))
+        return document | {
             "set_level": {
                 "covers": self.covers,
                 "values": [one.to_dict() for one in self.values],
@@ -119,19 +130,6 @@ class SetSelection(Selection):
         }
 
 
-def missing_term(name: str, problem: Problem) -> Term:
-    """A column of a set-level value: no cell has one on its own."""
-    return Term(name, np.full(problem.shape, np.nan), np.ones(problem.shape[0]), "images")
-
-
-def _without_missing(problem: Problem, names: set[str]) -> Problem:
-    """The problem with zeros for the columns without values: the fingerprint is of numbers."""
-
-    def plain(term: Term) -> Term:
-        return replace(term, values=np.zeros(problem.shape)) if term.column in names else term
-
-    return replace(
-        problem,
-        objective=plain(problem.objective),
-        constraints=tuple(replace(one, term=plain(one.term)) for one in problem.constraints),
-    )
+def features_of(values: Iterable[SetValue]) -> dict[str, Any]:
+    """What the facts of each value say of its features, by its name; empty for a scorer that says nothing."""
+    return {one.name: dict(one.facts.get("features", {})) for one in values}

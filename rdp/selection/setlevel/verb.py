@@ -8,24 +8,22 @@ solve_set_level(run, {"swd": scorer}, minimize="bpp", at_most={"swd": 0.4})
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, TypeAlias
 
 from rdp.analysis.sets.base import SetScorer
-from rdp.errors import SpecError, TableError
+from rdp.errors import SpecError
 from rdp.execution import Progress
-from rdp.selection.builder import state_problem
 from rdp.selection.problem import Problem
 from rdp.selection.setlevel.optimise import ITERATIONS, SET_GAP, optimise
 from rdp.selection.setlevel.result import SetSelection
+from rdp.selection.setlevel.stating import state_set_problem
 from rdp.selection.setlevel.terms import SetProblem
 from rdp.selection.statement import Statement
-from rdp.tables import CellTable, read_table
+from rdp.tables import read_table
 
 Scorers: TypeAlias = Mapping[str, SetScorer | Callable[[Problem], SetScorer]]
 """Scorers by the names that the words use, or what makes one for the images and points of a problem, in its order."""
 PER_IMAGE = ("each_at_most", "each_at_least", "group_at_most", "group_at_least", "weights", "cap")
-USUAL = "bpp"
 
 
 def solve_set_level(
@@ -68,8 +66,9 @@ def solve_set_level(
             raise SpecError("a Problem brings its own words; say only the set-level ones, or give the table instead")
         problem = source
     else:
-        words |= {"at_most": upper, "at_least": at_least, "columns": columns}
-        problem = _stated(read_table(source, columns), words, minimize, maximize, target, bounds)
+        said: dict[str, Any] = {"at_most": {**upper, **bounds}, "at_least": at_least, "columns": columns}
+        statement = Statement.of(minimize=minimize, maximize=maximize, **said, **words)
+        problem = state_set_problem(read_table(source, columns), statement, target, bounds)
     made = {
         name: _made(name, scorers[name], problem) for name in dict.fromkeys([*([target] if target else []), *bounds])
     }
@@ -134,41 +133,6 @@ def _check_names(
         for name in words.get(word) or {}:
             if name in scorers:
                 raise SpecError(f"{word}: {name} is of all images together, and no image or group has one of its own")
-
-
-def _stated(
-    table: CellTable,
-    words: dict[str, Any],
-    minimize: str | None,
-    maximize: str | None,
-    target: str | None,
-    bounds: Mapping[str, float],
-) -> Problem:
-    """The problem of the words about columns; its objective counts for nothing where a set-level value is minimised."""
-    stands = target is not None
-    column = _some_column(table, words) if stands else minimize
-    if stands and maximize is not None:
-        raise SpecError("say what to optimise: either minimize or maximize, not both")
-    problem = state_problem(table, Statement.of(minimize=column, maximize=maximize, **words))
-    said = {**problem.statement.at_most, **bounds}
-    statement = replace(problem.statement, at_most=said)
-    if not stands:
-        return replace(problem, statement=statement)
-    columns = dict(problem.columns)
-    if all(one.term.column != column or one.group for one in problem.constraints):
-        columns = {problem.objective.column: problem.objective} | columns
-    return replace(problem, statement=replace(statement, minimize=target), columns=columns)
-
-
-def _some_column(table: CellTable, words: Mapping[str, Any]) -> str:
-    """A column to state the problem with: one that is bounded anyway, or one that every cell has."""
-    named = [*(words.get("at_most") or {}), *(words.get("at_least") or {})]
-    if named:
-        return str(named[0])
-    known = list(table.numeric_columns)
-    if not known:
-        raise TableError(f"{table.source} has no numeric column")
-    return USUAL if USUAL in known else str(known[0])
 
 
 def _made(name: str, scorer: SetScorer | Callable[[Problem], SetScorer], problem: Problem) -> SetScorer:

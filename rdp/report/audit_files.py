@@ -1,0 +1,154 @@
+"""An audit as files: tables, text, a JSON document, figures.
+
+`audit.csv` has a row a line of the audit, `audit_comparisons.csv` a row for each selection and measure,
+`audit_intervals.csv` a row an interval. The document `audit.json`:
+
+    version, kind             1, "audit"
+    rdp_version, source, facts
+    rate                      the measure that rows are compared at
+    measures                  one object a column: key, title, unit, direction, meaning, part, metric, facts
+    rows                      kind (point, selection, against, curve, random), name, of, rate, points, values and
+                              deviations by key
+    comparisons               selection, measure, value, single, single_value, single_rate, curve, curve_value, random,
+                              random_deviation
+    intervals                 row, measure, less (a selection, or empty), value, low, high, deviation, resamples, seed,
+                              confidence, reliable
+    notes, warnings
+
+A number that is not there is null; an infinite one is null too, and `<name>_is` beside it says which.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import rdp
+from rdp.report.audit_figure import draw_measure
+from rdp.report.audit_text import audit_text
+from rdp.report.figure import FigureFormat
+from rdp.report.writing import FIGURES, check_output, write_files
+from rdp.selection.document import number
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from rdp.report.audit_result import Audit, AuditInterval
+
+VERSION = 1
+KIND = "audit"
+
+
+def write_audit(audit: Audit, out: str | Path, *, figures: Sequence[FigureFormat] = FIGURES) -> tuple[Path, ...]:
+    """Write `audit.md`, the tables as CSV, `audit.json` and a figure a set-level measure into the folder `out`.
+
+    Figures are of the measures that are not of held-out patches. Returns the paths. Raises `SpecError` for unknown
+    formats of figures, and `RunFolderError` where a file cannot be written.
+    """
+    check_output("figures", figures, FIGURES)
+    drawn: dict[str, bytes] = {}
+    captions: dict[str, str] = {}
+    for measure in audit.measures:
+        if figures and measure.part in ("set", "network"):
+            stem = f"audit_{measure.key}"
+            drawn |= {f"{stem}.{kind}": data for kind, data in draw_measure(audit, measure, figures).items()}
+            captions[f"{measure.title} against rate"] = f"{stem}.{figures[0]}"
+    files = {
+        "audit.md": audit_text(audit, captions).encode(),
+        "audit.csv": rows_frame(audit).to_csv(index=False).encode(),
+        "audit_comparisons.csv": comparisons_frame(audit).to_csv(index=False).encode(),
+        "audit.json": document_text(audit).encode(),
+    }
+    if audit.intervals:
+        files["audit_intervals.csv"] = intervals_frame(audit).to_csv(index=False).encode()
+    files |= drawn
+    write_files(Path(out), files)
+    return tuple(Path(out) / name for name in files)
+
+
+def document_text(audit: Audit) -> str:
+    """The document as text, the same for the same run and options."""
+    return json.dumps(audit_document(audit), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def audit_document(audit: Audit) -> dict[str, Any]:
+    """The document, ready for `json.dumps(..., allow_nan=False)`."""
+    return {
+        "version": VERSION,
+        "kind": KIND,
+        "rdp_version": rdp.__version__,
+        "source": audit.source,
+        "facts": dict(audit.facts),
+        "rate": _plain(asdict(audit.rate)),
+        "measures": [_plain(asdict(measure)) for measure in audit.measures],
+        "rows": [_plain(asdict(row)) for row in audit.rows],
+        "comparisons": [_plain(asdict(one)) for one in audit.comparisons],
+        "intervals": [_plain(_interval(one)) for one in audit.intervals],
+        "notes": list(audit.notes),
+        "warnings": list(audit.warnings),
+    }
+
+
+def _interval(one: AuditInterval) -> dict[str, Any]:
+    found = one.interval
+    return {
+        "row": one.row,
+        "measure": one.measure,
+        "less": one.less,
+        "value": found.value,
+        "low": found.low,
+        "high": found.high,
+        "deviation": found.deviation,
+        "resamples": found.resamples,
+        "seed": found.seed,
+        "confidence": found.confidence,
+        "reliable": found.reliable,
+    }
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            out[key] = _plain(value)
+        elif isinstance(value, float):
+            out |= number(key, value)
+        else:
+            out[key] = value
+    return out
+
+
+def rows_frame(audit: Audit) -> pd.DataFrame:
+    """One row a line of the audit, a column a measure, and `<measure>_deviation` where one has deviations."""
+    import pandas as pd
+
+    keys = [measure.key for measure in audit.measures]
+    spread = {key for row in audit.rows for key in row.deviations}
+    rows = []
+    for row in audit.rows:
+        line: dict[str, Any] = {"kind": row.kind, "of": row.of, "name": row.name, "points": row.points}
+        line[audit.rate.key] = row.rate
+        for key in keys:
+            line[key] = row.values.get(key, math.nan)
+            if key in spread:
+                line[f"{key}_deviation"] = row.deviations.get(key, math.nan)
+        rows.append(line)
+    return pd.DataFrame(rows)
+
+
+def comparisons_frame(audit: Audit) -> pd.DataFrame:
+    """One row for each selection and measure."""
+    import pandas as pd
+
+    return pd.DataFrame([asdict(one) for one in audit.comparisons])
+
+
+def intervals_frame(audit: Audit) -> pd.DataFrame:
+    """One row an interval."""
+    import pandas as pd
+
+    return pd.DataFrame([_interval(one) for one in audit.intervals])
