@@ -8,7 +8,6 @@ and bounded.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from rdp.errors import TableError
 from rdp.report.averages import Average, Cells
 from rdp.report.study import SAME, Selections, named_selections
 from rdp.selection import Selection
-from rdp.selection.document import VERSIONS
+from rdp.selection.loading import read_document
 from rdp.selection.naming import CHARGED
 from rdp.selection.problem import FloatArray, IntArray
 
@@ -56,27 +55,12 @@ def read_mixtures(given: Selections, cells: Cells, usable: Sequence[bool], again
     """
     found = []
     for name, one in named_selections(given).items():
-        document, where = (one.to_dict(), name) if isinstance(one, Selection) else (_read(Path(one)), str(one))
+        document, where = (one.to_dict(), name) if isinstance(one, Selection) else (read_document(Path(one)), str(one))
         try:
             found.append(_mixture(name, document, cells, usable, against, where))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise TableError(f"{where} is damaged: {type(error).__name__} {error}") from error
     return found
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise TableError(f"cannot read {path}: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
-        raise TableError(f"{path} is not a selection: {error}") from error
-    if not isinstance(document, dict) or "version" not in document or "chosen" not in document:
-        raise TableError(f"{path} is not a selection as rdp solve writes it")
-    if type(document["version"]) is not int or document["version"] not in VERSIONS:
-        known = " and ".join(map(str, VERSIONS))
-        raise TableError(f"{path} has version {document['version']}; this rdp reads versions {known}: solve again")
-    return document
 
 
 def _mixture(

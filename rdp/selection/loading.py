@@ -65,7 +65,7 @@ def load_selection(path: str | Path, source: Any = None, columns: Mapping[str, s
     itself, and when anything that the solve used has changed in the table since: then the selection may be neither
     within the budgets nor the best.
     """
-    document = _read(Path(path))
+    document = read_document(Path(path))
     try:
         statement = Statement.from_dict(document["problem"]["statement"])
         table = _table(document["problem"]["source"], source, statement.columns, columns, str(path))
@@ -78,7 +78,8 @@ def load_selection(path: str | Path, source: Any = None, columns: Mapping[str, s
         raise TableError(f"{path} is damaged: {type(error).__name__} {error}") from error
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_document(path: Path) -> dict[str, Any]:
+    """The document of a selection file. Raises `TableError` for another file, and a version that is not known."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
