@@ -83,7 +83,7 @@ def test_weights_that_ship_with_a_wheel_code_and_are_found_by_what_a_file_carrie
     (source / "pretrained").mkdir()
     torch.manual_seed(0)
     path = source / "pretrained" / "new.safetensors"
-    save_model(path, create_model("factorized", channels=8, latent_channels=8), half=True)
+    save_model(path, create_model("factorized", channels=8, latent_channels=8), kernel_bits=16)
     name = f"rdp-factorized-1-{sha256_of(path)[:8]}.safetensors"
     path.rename(path.with_name(name))
     entry = f'version = 1\n[rdp-factorized]\nfiles = ["{name}"]\nlicence = "MIT"\ndescription = "A network"\n'

@@ -1,8 +1,8 @@
 """Weights on disk: safetensors whose header says which network they belong to, and of whose files they decode.
 
 The header's metadata holds `architecture` and `config` (what builds the network), `identity` (what its files carry),
-and notes of whoever wrote it (data, steps, numbers). Nothing in a file is ever executed. A file of half the size has
-its kernels in float16; the network that is loaded from it computes in float32, as any other.
+and notes of whoever wrote it (data, steps, numbers). Nothing in a file is ever executed. A smaller file has its kernels
+in float16, or packed in fewer bits; the network that is loaded from it computes in float32, as any other.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ import torch
 from rdp.errors import SpecError, WeightsError
 from rdp.models.base import CompressionModel
 from rdp.models.decoder_names import FORMAT as DECODER_FORMAT
+from rdp.models.packed_kernels import TEXT as PACKED
+from rdp.models.packed_kernels import unpack_kernels
 from rdp.models.registry import create_model
 from rdp.models.tensor_files import (
     checked_notes,
@@ -26,7 +28,7 @@ from rdp.models.tensor_files import (
     read_tensors,
     read_texts,
     require_finite,
-    with_half_kernels,
+    with_kernels_of,
     write_tensors,
 )
 
@@ -40,7 +42,7 @@ IDENTITY_BYTES = 6
 DECODER_PREFIX = "synthesis."
 """Parameters of the decoder alone: they take no part in the identity, so that decoders can be exchanged."""
 
-_OWN = ("format", "version", "architecture", "config", "identity")
+_OWN = ("format", "version", "architecture", "config", "identity", PACKED)
 
 
 @dataclass(frozen=True)
@@ -76,27 +78,29 @@ def _identity(model: CompressionModel, tensors: Mapping[str, torch.Tensor]) -> b
 
 
 def save_model(
-    path: str | Path, model: CompressionModel, notes: Mapping[str, str] | None = None, *, half: bool = False
+    path: str | Path, model: CompressionModel, notes: Mapping[str, str] | None = None, *, kernel_bits: int = 32
 ) -> ModelHeader:
     """Write a network's weights, whole or not at all; `notes` go into the header.
 
-    `half` stores the kernels of convolutions in float16, in half the bytes: each number is rounded by at most 2^-11 of
-    itself (below 2^-14 in magnitude by at most 2^-25 absolutely), and so the network that is loaded is another one,
-    with an identity of its own, which is the one in the header. Biases, the parameters of normalisations and those of
-    the densities, on which tables of the range coder rest, stay as they are. `model` is not changed.
+    `kernel_bits`: bits of each number in the kernels of convolutions, which are nearly all of a file. 32 keeps them;
+    16 rounds to float16, each number by at most 2^-11 of itself (below 2^-14 in magnitude by at most 2^-25 absolutely);
+    2 to 15 round to multiples of a scale and pack (`rdp.models.packed_kernels`). Below 32 the network that is loaded
+    is another one, with an identity of its own, which is the one in the header. Biases, the parameters of
+    normalisations and those of the densities, on which tables of the range coder rest, stay as they are. `model` is
+    not changed.
 
-    Raises `WeightsError` where the disk refuses, for notes that use the header's own names, and with `half` for
-    kernels that are not finite or larger than float16 can hold (65504).
+    Raises `WeightsError` where the disk refuses, for notes that use the header's own names, and below 32
+    bits for kernels that are not finite or (16 bits) larger than float16 can hold (65504); `SpecError` for a number of
+    bits that there is not.
     """
     notes = checked_notes(notes, _OWN, "a file of weights")
     path = Path(path)
     config = json.dumps(model.config, sort_keys=True)
-    tensors = plain_tensors(model)
-    if half:
-        tensors = with_half_kernels(path, tensors)
-    identity = _identity(model, {name: _as_loaded(tensor) for name, tensor in tensors.items()}).hex()
+    tensors, packing = with_kernels_of(path, plain_tensors(model), kernel_bits)
+    as_loaded = {name: _as_loaded(tensor) for name, tensor in unpack_kernels(path, tensors, packing).items()}
+    identity = _identity(model, as_loaded).hex()
     own = {"format": FORMAT, "version": VERSION, "architecture": model.architecture, "config": config}
-    write_tensors(path, tensors, {**own, "identity": identity, **notes})
+    write_tensors(path, tensors, {**own, "identity": identity, **packing, **notes})
     return ModelHeader(path, model.architecture, json.loads(config), identity, notes)
 
 

@@ -22,6 +22,7 @@ from torch import nn
 from rdp.errors import SpecError, WeightsError
 from rdp.models.base import CompressionModel
 from rdp.models.decoder_names import FORMAT, OWN, check_name, gamma_name
+from rdp.models.packed_kernels import TEXT as PACKED
 from rdp.models.registry import create_model
 from rdp.models.tensor_files import (
     checked_notes,
@@ -29,7 +30,7 @@ from rdp.models.tensor_files import (
     read_tensors,
     read_texts,
     require_finite,
-    with_half_kernels,
+    with_kernels_of,
     write_tensors,
 )
 
@@ -50,7 +51,7 @@ __all__ = [
 
 VERSION = "1"
 
-_OWN_TEXTS = ("format", "version", "name", "architecture", "config", "encoder")
+_OWN_TEXTS = ("format", "version", "name", "architecture", "config", "encoder", PACKED)
 
 Model = TypeVar("Model", bound=CompressionModel)
 
@@ -78,22 +79,20 @@ def save_decoder(
     encoder: str,
     notes: Mapping[str, str] | None = None,
     *,
-    half: bool = False,
+    kernel_bits: int = 32,
 ) -> DecoderHeader:
     """Write the decoder of a network, whole or not at all.
 
     `encoder`: the identity (12 hex digits) of the network whose files it decodes, as `read_header` or `identity_of` has
-    it. `half` as for `save_model`; here it changes the decoder alone, and no identity. Raises `SpecError` for a name
-    that is none, and `WeightsError` where the disk refuses or a note uses the header's own names.
+    it. `kernel_bits` as for `save_model`; here they change the decoder alone, and no identity. Raises `SpecError` for a
+    name that is none, and `WeightsError` where the disk refuses or a note uses the header's own names.
     """
     notes = checked_notes(notes, _OWN_TEXTS, "a file of a decoder")
     path = Path(path)
-    tensors = plain_tensors(model.synthesis)
-    if half:
-        tensors = with_half_kernels(path, tensors)
+    tensors, packing = with_kernels_of(path, plain_tensors(model.synthesis), kernel_bits)
     config = json.dumps(model.config, sort_keys=True)
     own = {"format": FORMAT, "version": VERSION, "name": check_name(name), "architecture": model.architecture}
-    write_tensors(path, tensors, {**own, "config": config, "encoder": encoder, **notes})
+    write_tensors(path, tensors, {**own, "config": config, "encoder": encoder, **packing, **notes})
     return DecoderHeader(path, name, model.architecture, json.loads(config), encoder, notes)
 
 

@@ -9,10 +9,13 @@ from pathlib import Path
 
 import torch
 
-from rdp.errors import WeightsError
+from rdp.errors import SpecError, WeightsError
+from rdp.models.packed_kernels import FEWEST_BITS, MOST_BITS, pack_kernels, unpack_kernels
 
 KERNEL_DIMENSIONS = 4
-"""Tensors of so many dimensions are kernels of convolutions: nearly all of a network, and what float16 serves well."""
+"""Tensors of so many dimensions are kernels of convolutions: nearly all of a network, and what few bits serve well."""
+
+FULL_BITS, HALF_BITS = 32, 16
 
 _LENGTH_BYTES = 8
 
@@ -38,7 +41,10 @@ def read_texts(path: Path) -> dict[str, str]:
 
 
 def read_tensors(path: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a file, in the types that they have there. Raises `WeightsError` for a damaged one."""
+    """The tensors of a file, in the types that they have there; packed kernels are unpacked to float32.
+
+    Raises `WeightsError` for a damaged file.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -46,7 +52,7 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
         tensors: dict[str, torch.Tensor] = load_file(path)
     except (OSError, ValueError, MemoryError, SafetensorError) as error:
         raise WeightsError(f"{path} cannot be read: {error}") from error
-    return tensors
+    return unpack_kernels(path, tensors, read_texts(path))
 
 
 def checked_notes(notes: Mapping[str, str] | None, taken: Collection[str], file: str) -> dict[str, str]:
@@ -65,18 +71,42 @@ def plain_tensors(module: torch.nn.Module) -> dict[str, torch.Tensor]:
     return {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
 
 
-def with_half_kernels(path: Path, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def with_kernels_of(
+    path: Path, tensors: Mapping[str, torch.Tensor], bits: int
+) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """What a file holds when the kernels of convolutions have `bits` bits a number, and what its header says of it.
+
+    32: as they are. 16: in float16. 2 to 15: packed (`rdp.models.packed_kernels`). `read_tensors` undoes it, but for
+    the rounding. Raises `SpecError` for another number of bits, and `WeightsError` for a kernel that has a number
+    beyond float16 or none at all; `path` is for messages.
+    """
+    kernels = [
+        name for name, tensor in tensors.items() if tensor.ndim == KERNEL_DIMENSIONS and tensor.is_floating_point()
+    ]
+    if bits == FULL_BITS:
+        return dict(tensors), {}
+    if bits == HALF_BITS:
+        return _with_half_kernels(path, tensors, kernels), {}
+    if not FEWEST_BITS <= bits <= MOST_BITS:
+        raise SpecError(
+            f"kernels are stored in {FULL_BITS} bits, {HALF_BITS}, or {FEWEST_BITS} to {MOST_BITS}; not in {bits}"
+        )
+    return pack_kernels(path, tensors, kernels, bits)
+
+
+def _with_half_kernels(
+    path: Path, tensors: Mapping[str, torch.Tensor], kernels: Collection[str]
+) -> dict[str, torch.Tensor]:
     """The tensors, kernels in float16. Raises `WeightsError` for a kernel that has a number beyond that type."""
     rounded = dict(tensors)
-    for name, tensor in tensors.items():
-        if tensor.ndim == KERNEL_DIMENSIONS and tensor.is_floating_point():
-            rounded[name] = tensor.to(torch.float16)
-            if not bool(torch.isfinite(rounded[name]).all()):
-                largest = float(tensor.abs().max())
-                raise WeightsError(
-                    f"{path} was not written: {name} holds numbers that float16 cannot ({largest:g}; its largest is "
-                    f"{torch.finfo(torch.float16).max:g}): save the network without half"
-                )
+    for name in kernels:
+        rounded[name] = tensors[name].to(torch.float16)
+        if not bool(torch.isfinite(rounded[name]).all()):
+            largest = float(tensors[name].abs().max())
+            raise WeightsError(
+                f"{path} was not written: {name} holds numbers that float16 cannot ({largest:g}; its largest is "
+                f"{torch.finfo(torch.float16).max:g}): save the network with kernel_bits=32"
+            )
     return rounded
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rdp.training.data import ImageFolders as ImageFolders
     from rdp.training.decoder_task import DecoderTuning as DecoderTuning
     from rdp.training.losses import Distortion as Distortion
+    from rdp.training.losses import LogSquaredError as LogSquaredError
     from rdp.training.losses import MeanSquaredError as MeanSquaredError
     from rdp.training.losses import WeightedSum as WeightedSum
     from rdp.training.optimizers import Muon as Muon
@@ -31,6 +32,7 @@ _WHERE = {
     "HiFiC": "rdp.training.adversarial",
     "ImageFolders": "rdp.training.data",
     "LPIPS": "rdp.training.perceptual",
+    "LogSquaredError": "rdp.training.losses",
     "MeanSquaredError": "rdp.training.losses",
     "MultiScaleSSIM": "rdp.training.perceptual",
     "Muon": "rdp.training.optimizers",

@@ -176,7 +176,7 @@ def _known(where: str) -> str:
         "network": networks,
         "optimizer": ["Muon"],
         "discriminator_optimizer": ["Muon"],
-        "distortion": ["MeanSquaredError", "MultiScaleSSIM", "LPIPS", "WeightedSum"],
+        "distortion": ["MeanSquaredError", "LogSquaredError", "MultiScaleSSIM", "LPIPS", "WeightedSum"],
         "perceptual": ["LPIPS", "MultiScaleSSIM"],
         "model": ["RateDistortion", "TargetRate", "HiFiC"],
         "data": ["ImageFolders"],

@@ -86,7 +86,7 @@ class BestWeights(Callback):
         told = {**self._notes(), "chosen": chosen, "validation": self.numbers}
         notes = {NOTE: json.dumps(told, sort_keys=True, allow_nan=False), **self._provenance}
         try:
-            save_model(self._folder.weights, network, notes, half=self.half)
+            save_model(self._folder.weights, network, notes, kernel_bits=16 if self.half else 32)
         except WeightsError as error:
             if not isinstance(error.__cause__, OSError) or not self._folder.checkpoint.is_file():
                 raise

@@ -245,7 +245,7 @@ class _Loop:
             _require_frozen(task.network, network)
             save_decoder(
                 self.out / file, task.network, name, network.identity, self._notes(network, gamma, before),
-                half=options.half,
+                kernel_bits=16 if options.half else 32,
             )  # fmt: skip
             measured = self._judge.measure(network, self.out / file, own)
         return Tuned(

@@ -64,7 +64,7 @@ def fit(job: Fit, data: ImageFolders, notes: dict[str, str], progress: Progress)
     if job.average:
         callbacks.append(MovingAverage(job.average))
     run_fitting(job.fitting, task, data, progress, callbacks)
-    save_model(job.weights, task.network, notes, half=job.half)
+    save_model(job.weights, task.network, notes, kernel_bits=16 if job.half else 32)
 
 
 def measure(

@@ -37,7 +37,7 @@ def weights(path: Path, *images: Path, seed: int = 0) -> str:
     torch.manual_seed(seed)
     model = create_model("factorized", channels=8, latent_channels=8)
     hashes = [hash_pixels(read_image(image)) for image in images]
-    save_model(path, model, trained_on_note([*hashes, "0" * 64]) if images else None, half=True)
+    save_model(path, model, trained_on_note([*hashes, "0" * 64]) if images else None, kernel_bits=16)
     return f'checkpoint:path="{path}"'
 
 

@@ -198,7 +198,7 @@ def every_network() -> list[CompressionModel]:
 def test_a_half_size_file_is_the_network_with_rounded_kernels(tmp_path: Path) -> None:
     for model in every_network():
         before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-        header = save_model(tmp_path / "half.safetensors", model, {"a": "b"}, half=True)
+        header = save_model(tmp_path / "half.safetensors", model, {"a": "b"}, kernel_bits=16)
         assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
         loaded = load_model(tmp_path / "half.safetensors")
         assert header.identity == identity_of(loaded).hex() == read_header(tmp_path / "half.safetensors").identity
@@ -223,7 +223,7 @@ def test_a_half_size_file_is_the_network_with_rounded_kernels(tmp_path: Path) ->
 def test_a_half_size_file_of_a_network_of_real_width_has_half_the_bytes(tmp_path: Path) -> None:
     model = create_model("hyperprior", channels=48, latent_channels=64)
     for half in (False, True):
-        save_model(tmp_path / f"{half}.safetensors", model, half=half)
+        save_model(tmp_path / f"{half}.safetensors", model, kernel_bits=16 if half else 32)
     sizes = [(tmp_path / f"{half}.safetensors").stat().st_size for half in (True, False)]
     assert 0.5 < sizes[0] / sizes[1] < 0.56
 
@@ -231,8 +231,8 @@ def test_a_half_size_file_of_a_network_of_real_width_has_half_the_bytes(tmp_path
 def test_rounding_twice_is_rounding_once(tmp_path: Path) -> None:
     model = small("factorized")
     once, twice, whole = (tmp_path / f"{name}.safetensors" for name in ("once", "twice", "whole"))
-    save_model(once, model, {"a": "b"}, half=True)
-    save_model(twice, load_model(once), {"a": "b"}, half=True)
+    save_model(once, model, {"a": "b"}, kernel_bits=16)
+    save_model(twice, load_model(once), {"a": "b"}, kernel_bits=16)
     assert once.read_bytes() == twice.read_bytes()
     save_model(whole, load_model(once))
     assert set(stored_types(whole).values()) == {"F32"}
@@ -245,7 +245,7 @@ def test_what_float16_cannot_hold_is_refused_by_name(tmp_path: Path, value: floa
     with torch.no_grad():
         model.synthesis[2].weight[1, 0, 2, 0] = value
     with pytest.raises(WeightsError, match=r"half\.safetensors was not written: synthesis\.2\.weight.*65504"):
-        save_model(tmp_path / "half.safetensors", model, half=True)
+        save_model(tmp_path / "half.safetensors", model, kernel_bits=16)
     assert not (tmp_path / "half.safetensors").exists()
 
 
@@ -255,14 +255,14 @@ def test_large_numbers_that_are_no_kernels_are_no_hindrance(tmp_path: Path) -> N
         model.prior.quantiles[0] = 1e6
         model.synthesis[2].weight[1, 0, 2, 0] = 65_504.0
         model.synthesis[2].weight[1, 0, 2, 1] = 1e-9
-    save_model(tmp_path / "half.safetensors", model, half=True)
+    save_model(tmp_path / "half.safetensors", model, kernel_bits=16)
     loaded = load_model(tmp_path / "half.safetensors")
     assert loaded.prior.quantiles[0, 0].tolist() == [1e6, 1e6, 1e6]
     assert loaded.synthesis[2].weight[1, 0, 2].tolist()[:2] == [65_504.0, 0.0]
 
 
 def test_a_half_size_file_that_states_giant_widths_takes_no_memory(tmp_path: Path) -> None:
-    save_model(tmp_path / "m.safetensors", small(), half=True)
+    save_model(tmp_path / "m.safetensors", small(), kernel_bits=16)
     giant = rewritten(tmp_path / "m.safetensors", config='{"channels": 9000, "latent_channels": 9000}')
     with pytest.raises(WeightsError, match=r"does not fit 'hyperprior': it says channels=9000"):
         load_model(giant)

@@ -53,7 +53,7 @@ def test_half_the_size_rounds_kernels_and_changes_no_identity(tmp_path: Path) ->
     model = network()
     encoder = identity_of(model).hex()
     whole = save_decoder(tmp_path / "w.safetensors", model, "g0", encoder)
-    half = save_decoder(tmp_path / "h.safetensors", model, "g0", encoder, half=True)
+    half = save_decoder(tmp_path / "h.safetensors", model, "g0", encoder, kernel_bits=16)
     assert half.encoder == whole.encoder
     assert half.path.stat().st_size < 0.75 * whole.path.stat().st_size
     decoder = load_decoder(half.path, model, encoder)

@@ -37,7 +37,7 @@ def test_the_note_travels_in_a_file_of_weights(tmp_path: Path) -> None:
     model = create_model("factorized", channels=8, latent_channels=8)
     note = trained_on_note(map(hash_pixels, pictures))
     for half in (False, True):
-        save_model(tmp_path / "m.safetensors", model, {"steps": "3", **note}, half=half)
+        save_model(tmp_path / "m.safetensors", model, {"steps": "3", **note}, kernel_bits=16 if half else 32)
         assert trained_on(read_header(tmp_path / "m.safetensors")) == {hash_pixels(p)[:16] for p in pictures}
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from rdp.errors import SpecError
 from rdp.metrics import create_metrics
-from rdp.training import LPIPS, MeanSquaredError, MultiScaleSSIM, RateControl, WeightedSum
+from rdp.training import LPIPS, LogSquaredError, MeanSquaredError, MultiScaleSSIM, RateControl, WeightedSum
 from rdp.training.adversarial_losses import accuracy, discriminator_loss, generator_loss
 from rdp.training.losses import target_rate_penalty
 from rdp.training.perceptual import unit_length
@@ -50,6 +50,17 @@ def test_an_error_of_30_db_is_65() -> None:
     x = torch.rand(1, 3, 8, 8)
     value = MeanSquaredError()(x + 10 ** (-30 / 20), x)
     assert value.item() == pytest.approx(65.025, rel=1e-4)
+
+
+def test_the_logarithm_of_the_squared_error_differs_from_psnr_by_a_constant() -> None:
+    x = torch.rand(3, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    noise = torch.tensor([0.02, 0.1, 0.3]).reshape(3, 1, 1, 1)
+    value = LogSquaredError()(x + noise, x)
+    psnr = -20 * torch.log10(noise.flatten())
+    assert torch.allclose(value, 20 * math.log10(255) - psnr, atol=0.2)
+    assert float(value[0] - (48.1308 - psnr[0])) == pytest.approx(10 * math.log10(1 + 1 / (5.1**2)), abs=1e-3)
+    assert LogSquaredError()(x, x).tolist() == [0.0, 0.0, 0.0]
+    assert math.isclose(float(LogSquaredError()(x[:1] + 10 ** (-30 / 20), x[:1])), 18.2, abs_tol=0.1)
 
 
 def test_144_of_images_from_minus_1_to_1_is_0_00886_of_numbers_from_0_to_255(rng, picture) -> None:

@@ -60,7 +60,7 @@ def installation(networks: Callable[..., Path], tmp_path_factory: pytest.TempPat
         lines += [f"[rdp-{family}]", "files = ["]
         for quality in range(1, count + 1):
             path = made.pretrained / "new.safetensors"
-            save_model(path, load_model(networks(family, quality)), trained_on_note(["0" * 64]), half=True)
+            save_model(path, load_model(networks(family, quality)), trained_on_note(["0" * 64]), kernel_bits=16)
             name = f"rdp-{family}-{quality}-{sha256_of(path)[:8]}.safetensors"
             path.rename(made.pretrained / name)
             lines.append(f'  "{name}",')
