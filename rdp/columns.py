@@ -7,7 +7,7 @@ own, from a CSV file) is allowed wherever numbers are; it just has no unit and n
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -133,19 +133,14 @@ for _column in (*CELL_COLUMNS, *METRIC_COLUMNS):
     COLUMNS[_column.name] = _column
 
 
-_LEARNT: dict[str, Column] = {}
-"""Columns of optional metrics, which this file cannot list: a run says what they are."""
+def describe(name: str, described: Mapping[str, Column] | None = None) -> Column:
+    """The column of that name; a user's own column gets no unit and no direction.
 
-
-def learn(columns: Iterable[Column]) -> None:
-    """Make columns known to `describe` that are not listed here. A listed one keeps its meaning."""
-    for column in columns:
-        _LEARNT[column.name] = column
-
-
-def describe(name: str) -> Column:
-    """The column of that name; a user's own column gets no unit and no direction."""
-    return COLUMNS.get(name) or _LEARNT.get(name) or Column(name, "real", "", None, "column of the user's table")
+    `described` are columns that this file cannot list (those of optional metrics), by name, as a run says what they
+    are: `CellTable.describe` and `Problem.describe` know those of their run. A listed column keeps its meaning.
+    """
+    known = COLUMNS.get(name) or (described or {}).get(name)
+    return known or Column(name, "real", "", None, "column of the user's table")
 
 
 _SET_LEVEL = re.compile(r"fid|kid|(fid|kid)_inception|(fd|kd)_[a-z][a-z0-9_]*|swd")

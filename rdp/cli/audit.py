@@ -11,6 +11,7 @@ import typer
 
 from rdp.cli.compare import whole_number
 from rdp.cli.options import require_folder
+from rdp.cli.telling import tell_result
 from rdp.cli.text import aligned, number_text
 
 if TYPE_CHECKING:
@@ -105,14 +106,14 @@ def audit_command(
     written = write_audit(found, out) if out is not None else ()
     for warning in found.warnings:
         typer.echo(f"warning: {warning}", err=True)
-    for note in found.notes:
-        typer.echo(f"note: {note}", err=True)
-    if json:
-        typer.echo(document_text(found), nl=False)
-        return
-    typer.echo(describe_audit(found))
-    if out is not None:
-        typer.echo(f"\nwritten to {out}: {', '.join(path.name for path in written)}")
+    tell_result(
+        lambda: describe_audit(found),
+        lambda: document_text(found),
+        json=json,
+        notes=found.notes,
+        out=out,
+        written=written,
+    )
 
 
 def _listed(given: Sequence[str]) -> list[str]:

@@ -140,7 +140,7 @@ def _sweeps(given: Sequence[str]) -> dict[str, str | None]:
 def _show(found: Frontier, out: Path | None, save_selections: bool, json: bool) -> None:
     from rdp.report.frontier import gain_of, report_document, write_frontier
     from rdp.report.frontier_text import binding_notes
-    from rdp.selection.frontiers.document import document_text
+    from rdp.selection.document import json_text
 
     notes: tuple[str, ...] = ()
     written = 0
@@ -152,7 +152,7 @@ def _show(found: Frontier, out: Path | None, save_selections: bool, json: bool) 
     for warning in (*found.warnings, *gain.warnings):
         typer.echo(f"warning: {warning}", err=True)
     if json:
-        typer.echo(document_text(report_document(found, gain)), nl=False)
+        typer.echo(json_text(report_document(found, gain)), nl=False)
         return
     typer.echo(describe(found, gain))
     for note in notes:

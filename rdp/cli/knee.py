@@ -11,6 +11,7 @@ import typer
 from rdp.cli import problem_options as options
 from rdp.cli.options import number, pairs, require_folder
 from rdp.cli.table import read_column_map
+from rdp.cli.telling import tell_result
 from rdp.cli.text import aligned, number_text
 
 if TYPE_CHECKING:
@@ -74,14 +75,14 @@ def knee_command(
         seed=whole_number("--seed", seed),
     )
     written = write_knee(found, out) if out is not None else ()
-    for note in found.notes:
-        typer.echo(f"note: {note}", err=True)
-    if json:
-        typer.echo(document_text(found), nl=False)
-        return
-    typer.echo(describe_knees(found))
-    if out is not None:
-        typer.echo(f"\nwritten to {out}: {', '.join(path.name for path in written)}")
+    tell_result(
+        lambda: describe_knees(found),
+        lambda: document_text(found),
+        json=json,
+        notes=found.notes,
+        out=out,
+        written=written,
+    )
 
 
 def describe_knees(knees: Knees) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -34,8 +33,9 @@ class Uncertainty:
 
     def document(self) -> str:
         """The selection's document with those entries, as JSON text that ends with a line feed."""
-        entries = self.selection.to_dict() | self.to_dict()
-        return json.dumps(entries, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        from rdp.selection.document import json_text
+
+        return json_text(self.selection.to_dict() | self.to_dict())
 
     def text(self) -> str:
         """For people; empty when nothing was asked for."""

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from rdp.errors import MetricError
 from rdp.evaluation.pictures import PictureRow
-from rdp.metrics.feature_networks import NetworkPlan, fingerprint_of
+from rdp.metrics.base import fingerprint_of
+from rdp.metrics.feature_networks import NetworkPlan
 from rdp.metrics.patches import PatchGrid
 from rdp.metrics.swd_features import (
     SwdProjector,

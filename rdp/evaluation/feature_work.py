@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rdp.errors import MetricError, RunFolderError, SpecError, suggest
+from rdp.errors import MetricError, RunFolderError, SpecError
 from rdp.evaluation.feature_arrays import CellArrays, FeaturePlan, Float32, size_text
 from rdp.evaluation.feature_kinds import Kind
+from rdp.evaluation.name_patterns import matching_names
 from rdp.evaluation.pictures import ImageKey, PictureRow, Pictures, Places, picture_rows
 from rdp.execution import Progress
 from rdp.images.files import PathLike
@@ -29,11 +29,13 @@ DEVICE_TOLERANCE = 1e-3
 class FeatureWork:
     """The pictures of a run, and the arrays of one kind: which there are, which are missing."""
 
-    def __init__(self, run: Source, kind: Kind, points: Iterable[str] | None) -> None:
+    def __init__(
+        self, run: Source, kind: Kind, points: Iterable[str] | None, only: Iterable[ImageKey] | None = None
+    ) -> None:
         self._run = run if isinstance(run, Run) else Run(run)
         rows = picture_rows(self._run)
         self._points = _chosen(points, sorted({row.point for row in rows}, key=natural_key), self._run.path)
-        rows = [row for row in rows if row.point in self._points]
+        rows = _of_images([row for row in rows if row.point in self._points], only, self._run.path)
         if not rows:
             raise RunFolderError(f"{self._run.path} has no cell that did not fail: evaluate some first")
         self._originals: dict[ImageKey, PictureRow] = {}
@@ -73,9 +75,9 @@ class FeatureWork:
         self, images: Places | None, device: str, codec_files: Iterable[PathLike], progress: Progress
     ) -> CellArrays:
         missing = self._missing()
-        plan = self.plan(missing)
-        progress.note(plan.sentence)
         if missing:
+            plan = self.plan(missing)
+            progress.note(plan.sentence)
             self._check_room(plan)
             pictures = Pictures(self._run, images, device, codec_files)
             with self._store.writing() as writer:
@@ -150,6 +152,18 @@ class FeatureWork:
         return self._store.read(self._kind.key(row, sha256), self._kind.shape(row))
 
 
+def _of_images(rows: list[PictureRow], only: Iterable[ImageKey] | None, run: Path) -> list[PictureRow]:
+    """The rows of those images. Raises `SpecError` for one that has none."""
+    if only is None:
+        return rows
+    wanted = set(only)
+    missing = sorted(wanted - {row.key for row in rows})
+    if missing:
+        name = "/".join(missing[0])
+        raise SpecError(f"{run} has no cell of {name} that did not fail at the points that are asked for")
+    return [row for row in rows if row.key in wanted]
+
+
 def _names(images: Sequence[ImageKey]) -> tuple[str, ...]:
     """Names of images, with those of their data sets where there are several."""
     several = len({dataset for dataset, _ in images}) > 1
@@ -162,10 +176,5 @@ def _chosen(wanted: Iterable[str] | None, known: Sequence[str], run: Path) -> tu
         return tuple(known)
     if isinstance(wanted, str):
         raise SpecError(f"points={wanted!r} is one text: give a list of names or patterns")
-    found: set[str] = set()
-    for pattern in wanted:
-        hits = {name for name in known if name == pattern or fnmatchcase(name, pattern)}
-        if not hits:
-            raise SpecError(f"{run} has no point {pattern!r}.{suggest(pattern, list(known))}")
-        found |= hits
+    found = matching_names(wanted, known, lambda pattern: f"{run} has no point {pattern!r}.")
     return tuple(name for name in known if name in found)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from rdp.evaluation.feature_arrays import CellArrays, FeaturePlan
 from rdp.evaluation.feature_kinds import PatchFeatures, Projections
 from rdp.evaluation.feature_work import FeatureWork, Source
-from rdp.evaluation.pictures import Places
+from rdp.evaluation.pictures import ImageKey, Places
 from rdp.execution import Progress, Silent
 from rdp.images.files import PathLike
 from rdp.metrics.feature_networks import NetworkPlan, plan_network
@@ -42,6 +42,7 @@ def compute_features(
     network: str | nn.Module | NetworkPlan,
     *,
     points: Iterable[str] | None = None,
+    only: Iterable[ImageKey] | None = None,
     patches: PatchGrid | None = None,
     device: str = "cpu",
     name: str | None = None,
@@ -56,6 +57,7 @@ def compute_features(
         run: a run folder that `evaluate` made.
         network: "inception", "squeeze", a module of yours, or "package.module:attribute"; see `plan_network`.
         points: names or patterns of points; all by default.
+        only: the images that take part, (dataset, image) each; all that have one of the points by default.
         patches: the grid; 256x256 pixels from the origin and shifted by 128 by default.
         device: where the network runs, and codecs of rows that were decoded on a GPU.
         name: what tables call a module of yours.
@@ -65,12 +67,13 @@ def compute_features(
         progress: told the plan, and how far it is.
 
     Raises:
+        SpecError: points that the run does not have, images that have none of them.
         MetricError: images that give no patch (unless the grid lets them), features of another device that differ.
         RunFolderError: a run without usable rows, a damaged file, a disk without room.
         RdpError: what planning the network, making a codec or decoding raises.
     """
     kind = _patch_features(network, patches, device, name, index_path)
-    return FeatureWork(run, kind, points).compute(images, device, codec_files, progress or Silent())
+    return FeatureWork(run, kind, points, only).compute(images, device, codec_files, progress or Silent())
 
 
 def plan_features(
@@ -78,12 +81,13 @@ def plan_features(
     network: str | nn.Module | NetworkPlan,
     *,
     points: Iterable[str] | None = None,
+    only: Iterable[ImageKey] | None = None,
     patches: PatchGrid | None = None,
     name: str | None = None,
     index_path: Path | None = None,
 ) -> FeaturePlan:
     """What `compute_features` of the same arguments would do; nothing is computed. Raises what it raises at first."""
-    return FeatureWork(run, _patch_features(network, patches, "cpu", name, index_path), points).plan()
+    return FeatureWork(run, _patch_features(network, patches, "cpu", name, index_path), points, only).plan()
 
 
 def compute_projections(
@@ -91,6 +95,7 @@ def compute_projections(
     settings: SwdSettings | None = None,
     *,
     points: Iterable[str] | None = None,
+    only: Iterable[ImageKey] | None = None,
     device: str = "cpu",
     images: Places | None = None,
     codec_files: Iterable[PathLike] = (),
@@ -98,18 +103,22 @@ def compute_projections(
 ) -> CellArrays:
     """Sorted projections of the patches of all pictures, computed on the CPU; arguments as for `compute_features`.
 
-    They are normalised by the originals of all images of the run that have one of the points: with other images they
-    are computed anew, in a folder of their own.
+    They are normalised by the originals of all images that take part, and have as many levels as the smallest of these
+    allows: with other images they are computed anew, in a folder of their own.
     """
     kind = Projections(settings or SwdSettings())
-    return FeatureWork(run, kind, points).compute(images, device, codec_files, progress or Silent())
+    return FeatureWork(run, kind, points, only).compute(images, device, codec_files, progress or Silent())
 
 
 def plan_projections(
-    run: Source, settings: SwdSettings | None = None, *, points: Iterable[str] | None = None
+    run: Source,
+    settings: SwdSettings | None = None,
+    *,
+    points: Iterable[str] | None = None,
+    only: Iterable[ImageKey] | None = None,
 ) -> FeaturePlan:
     """What `compute_projections` of the same arguments would do; nothing is computed."""
-    return FeatureWork(run, Projections(settings or SwdSettings()), points).plan()
+    return FeatureWork(run, Projections(settings or SwdSettings()), points, only).plan()
 
 
 def _patch_features(

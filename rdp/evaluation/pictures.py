@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rdp.codecs import Codec, Resources, create_codec, load_tools, parse_points
-from rdp.errors import RunFolderError
+from rdp.columns import KEY_COLUMNS
+from rdp.errors import RunFolderError, SpecError, suggest
 from rdp.evaluation.inspection import CACHE
 from rdp.images import hash_bytes, hash_pixels, list_images, read_image
 from rdp.images.files import PathLike
-from rdp.tables import Run
+from rdp.tables import CellTable, Run
 from rdp.tables.objects import RECONSTRUCTION_SUFFIX
 
 if TYPE_CHECKING:
@@ -57,6 +58,31 @@ _COLUMNS = tuple(PictureRow.__dataclass_fields__)
 def picture_rows(run: Run) -> list[PictureRow]:
     """The rows of a run whose cells did not fail, in the table's order."""
     return [PictureRow(**row) for row in run.table().ok().data.select(list(_COLUMNS)).to_pylist()]
+
+
+def known_images(table: CellTable, points: Sequence[str]) -> list[ImageKey]:
+    """The images that have one of the points, by data set and name."""
+    wanted = set(points)
+    rows = zip(*(table.data.column(name).to_pylist() for name in KEY_COLUMNS), strict=True)
+    return sorted({(dataset, image) for dataset, image, point in rows if point in wanted})
+
+
+def image_keys(known: Sequence[ImageKey], images: Sequence[str]) -> list[ImageKey]:
+    """Images by their name, or by dataset/name. Raises `SpecError` for others and for doubtful ones."""
+    keys: dict[str, list[ImageKey]] = {}
+    for dataset, image in known:
+        for name in (image, f"{dataset}/{image}"):
+            keys.setdefault(name, []).append((dataset, image))
+    found = []
+    for name in images:
+        hits = keys.get(name, [])
+        if not hits:
+            raise SpecError(f"no image {name!r} has features.{suggest(name, list(keys))}")
+        if len(hits) > 1:
+            listed = ", ".join("/".join(hit) for hit in hits)
+            raise SpecError(f"{name!r} is in several data sets: say which, of {listed}")
+        found.append(hits[0])
+    return found
 
 
 class Pictures:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from rdp.codecs import OperatingPoint
-from rdp.errors import MetricError, RunFolderError, SpecError, suggest
+from rdp.errors import MetricError, RunFolderError
 from rdp.evaluation.inspection import Inspected
+from rdp.evaluation.name_patterns import matching_names
 from rdp.evaluation.tasks import CellWork, KeptFile, KnownRow
 from rdp.metrics import MetricPlan
 from rdp.tables import OK, CellTable
@@ -181,11 +181,8 @@ def _check_codec(item: Inspected, point: OperatingPoint, row: Mapping[str, Any],
 
 def match_points(patterns: Sequence[str], points: Sequence[OperatingPoint]) -> frozenset[str]:
     """Names of the points that any of the glob patterns matches. Raises `SpecError` for a pattern that matches none."""
-    names = [point.name for point in points]
-    matched: set[str] = set()
-    for pattern in patterns:
-        hits = {name for name in names if name == pattern or fnmatchcase(name, pattern)}
-        if not hits:
-            raise SpecError(f"--redo {pattern!r} matches none of the points asked for.{suggest(pattern, names)}")
-        matched |= hits
-    return frozenset(matched)
+    return matching_names(
+        patterns,
+        [point.name for point in points],
+        lambda pattern: f"--redo {pattern!r} matches none of the points asked for.",
+    )

@@ -15,7 +15,7 @@ from rdp.analysis.sets.base import Choice, Exchange, Relaxed, SetScorer, Weights
 from rdp.errors import MetricError, RunFolderError, SpecError, suggest
 from rdp.evaluation.feature_arrays import CellArrays, Float32
 from rdp.evaluation.features import compute_features, compute_projections
-from rdp.evaluation.pictures import Places
+from rdp.evaluation.pictures import ImageKey, Places, image_keys, known_images
 from rdp.evaluation.set_names import SET_METRICS, SetMetric, is_set_metric, set_metric
 from rdp.execution import Progress
 from rdp.images.files import PathLike
@@ -102,6 +102,7 @@ def set_scorers(
         run: a run folder that `evaluate` made.
         names: see `rdp.evaluation.set_names`.
         images: names as in tables, or dataset/name (as `Problem.labels`); all, by data set and name, unless given.
+            No other images matter: features are of these, and so is what `swd` is normalised by.
         points: names, written out; all in natural order unless given.
         network: the user's, for `fd_NAME` and `kd_NAME`: a module, or "package.module:attribute".
         patches: the grid of the features; 256x256 pixels from the origin and shifted by 128 by default.
@@ -129,7 +130,9 @@ def set_scorers(
     chosen = known if points is None else list(points)
     if not allow_missing:
         _require_points(chosen, known, opened.path)
+    keys = None if images is None else image_keys(known_images(table, chosen), images)
     how: dict[str, Any] = {
+        "only": keys,
         "points": [point for point in chosen if point in known],
         "device": device,
         "images": originals,
@@ -141,24 +144,27 @@ def set_scorers(
     for name, metric in asked.items():
         if metric.network not in features:
             arrays = _arrays(opened, metric, network, patches, seed, how)
-            features[metric.network] = _Loaded(arrays, table, images, chosen, allow_missing)
+            features[metric.network] = _Loaded(arrays, table, keys, images, chosen, allow_missing)
         made[name] = features[metric.network].scorer(metric, convex_form, seed)
     return made
 
 
 class _Loaded:
-    """Arrays of one network (or projections), for the images and points asked for."""
+    """Arrays of one network (or projections), for the images (`keys`, called `images`) and points asked for."""
 
     def __init__(
         self,
         arrays: CellArrays,
         table: CellTable,
+        keys: Sequence[ImageKey] | None,
         images: Sequence[str] | None,
         points: Sequence[str],
         allow_missing: bool,
     ) -> None:
         self._arrays, self._table = arrays, table
-        self._rows = range(len(arrays.images)) if images is None else _rows(arrays, images)
+        self._keys = arrays.images if keys is None else keys
+        rows = {key: number for number, key in enumerate(arrays.images)}
+        self._rows = [rows[key] for key in self._keys]
         self.images = arrays.names if images is None else tuple(images)
         self.points = tuple(points)
         known = {point: number for number, point in enumerate(arrays.points)}
@@ -219,12 +225,11 @@ class _Loaded:
 
     def _facts(self) -> dict[str, Any]:
         arrays = self._arrays
-        keys = [arrays.images[row] for row in self._rows]
         return {
             "name": arrays.name,
             "fingerprint": arrays.fingerprint,
             **{name: arrays.identity[name] for name in ("patches", "settings") if name in arrays.identity},
-            "pictures": pictures_sum(self._table, keys, self.points),
+            "pictures": pictures_sum(self._table, self._keys, self.points),
         }
 
 
@@ -267,24 +272,6 @@ def _require_points(points: Sequence[str], known: list[str], path: Path) -> None
     for point in points:
         if point not in known:
             raise SpecError(f"{path} has no point {point!r} that did not fail.{suggest(point, known)}")
-
-
-def _rows(arrays: CellArrays, images: Sequence[str]) -> list[int]:
-    """The numbers of images by their name, or by dataset/name. Raises `SpecError` for others and for doubtful ones."""
-    places: dict[str, list[int]] = {}
-    for number, (dataset, image) in enumerate(arrays.images):
-        for name in {image, f"{dataset}/{image}"}:
-            places.setdefault(name, []).append(number)
-    found = []
-    for name in images:
-        hits = places.get(name, [])
-        if not hits:
-            raise SpecError(f"no image {name!r} has features.{suggest(name, arrays.names)}")
-        if len(hits) > 1:
-            listed = ", ".join("/".join(arrays.images[hit]) for hit in hits)
-            raise SpecError(f"{name!r} is in several data sets: say which, of {listed}")
-        found.append(hits[0])
-    return found
 
 
 def _subsets(patches: int, points: int) -> tuple[int | None, int]:

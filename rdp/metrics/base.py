@@ -29,6 +29,12 @@ if TYPE_CHECKING:
 FINGERPRINT_DIGITS = 12
 
 
+def fingerprint_of(identity: Mapping[str, Any]) -> str:
+    """First 12 hex digits of the SHA-256 of a JSON object written canonically (sorted keys, no spaces, ASCII)."""
+    document = json.dumps(identity, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(document.encode("ascii")).hexdigest()[:FINGERPRINT_DIGITS]
+
+
 @dataclass(frozen=True)
 class MetricPlan:
     """Everything about a metric except its code: picklable, and cheap to make and to send to a worker.
@@ -62,9 +68,8 @@ class MetricPlan:
 
     @property
     def fingerprint(self) -> str:
-        """First 12 hex digits of the SHA-256 of the identity as canonical JSON (sorted keys, no spaces, ASCII)."""
-        document = json.dumps(self.identity, sort_keys=True, separators=(",", ":"), allow_nan=False)
-        return hashlib.sha256(document.encode("ascii")).hexdigest()[:FINGERPRINT_DIGITS]
+        """`fingerprint_of` the identity."""
+        return fingerprint_of(self.identity)
 
     def check_size(self, width: int, height: int) -> None:
         """Raise `MetricError` if an image of `width` x `height` pixels is too small for the metric."""

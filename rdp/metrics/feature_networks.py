@@ -12,16 +12,14 @@ anything    a `torch.nn.Module` of the user, as an object or as "package.module:
 
 from __future__ import annotations
 
-import hashlib
 import importlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from rdp.errors import MetricError, SpecError, suggest
-from rdp.metrics.base import FINGERPRINT_DIGITS
+from rdp.metrics.base import fingerprint_of
 from rdp.weights import WeightsFile, resolve_first
 
 if TYPE_CHECKING:
@@ -86,12 +84,6 @@ class NetworkPlan:
         module, _, name = self.target.partition(":")
         network = cast("type[FeatureNetwork]", getattr(importlib.import_module(module), name))
         return network(self, device)
-
-
-def fingerprint_of(identity: Mapping[str, Any]) -> str:
-    """First 12 hex digits of the SHA-256 of a JSON object written canonically (sorted keys, no spaces, ASCII)."""
-    document = json.dumps(identity, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(document.encode("ascii")).hexdigest()[:FINGERPRINT_DIGITS]
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,6 @@ A number that is not there is null; an infinite one is null too, and `<name>_is`
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -32,7 +31,7 @@ from rdp.report.audit_figure import draw_measure
 from rdp.report.audit_text import audit_text
 from rdp.report.figure import FigureFormat
 from rdp.report.writing import FIGURES, check_output, write_files
-from rdp.selection.document import number
+from rdp.selection.document import json_text, number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,13 +65,12 @@ def write_audit(audit: Audit, out: str | Path, *, figures: Sequence[FigureFormat
     if audit.intervals:
         files["audit_intervals.csv"] = intervals_frame(audit).to_csv(index=False).encode()
     files |= drawn
-    write_files(Path(out), files)
-    return tuple(Path(out) / name for name in files)
+    return write_files(Path(out), files)
 
 
 def document_text(audit: Audit) -> str:
     """The document as text, the same for the same run and options."""
-    return json.dumps(audit_document(audit), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return json_text(audit_document(audit))
 
 
 def audit_document(audit: Audit) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -65,9 +66,7 @@ def all_intervals(
 ) -> list[AuditInterval]:
     """Of each measure for which they are cheap: of the judged rows, and of those less each selection."""
     makers: dict[str, Callable[[IntArray], Weighted]] = {
-        one.key: lambda choice, one=one: _average_of(table, one, choice)  # type: ignore[misc]
-        for one in table.averages
-        if one.direction is not None
+        one.key: partial(_average_of, table, one) for one in table.averages if one.direction is not None
     }
     for scored in table.scored:
         maker = _maker(table, scored, notes)

@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from rdp.columns import COLUMNS, METRIC_COLUMNS, Direction, describe
+from rdp.columns import COLUMNS, METRIC_COLUMNS, Direction
 from rdp.errors import TableError, suggest
 from rdp.selection import Problem, Selection
 from rdp.selection.grid import Grid
@@ -201,7 +201,7 @@ def _any(cells: Cells, column: str) -> bool:
 
 def _averages_of(column: str, cells: Cells, problems: Sequence[Problem]) -> list[Average]:
     """The plain mean over images first, then the other averages of that column that mean something."""
-    known = describe(column)
+    known = cells.grid.table.describe(column)
     title, direction = known.label or column, known.direction or _wanted_direction(column, problems)
     over = "mean over images of each image's " + (column if column in COLUMNS else f"column {column!r}")
     plain = Average(column, column, title, known.unit, over, direction)

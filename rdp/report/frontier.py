@@ -15,8 +15,7 @@ from rdp.report.frontier_gain import FrontierGain, frontier_gain
 from rdp.report.frontier_plots import curve_plot, planes, surface
 from rdp.report.frontier_text import binding_notes, frontier_text
 from rdp.report.writing import FIGURES, check_output, write_files
-from rdp.selection.document import document_text as selection_text
-from rdp.selection.frontiers.document import document_text
+from rdp.selection.document import document_text, json_text
 from rdp.selection.frontiers.verb import Frontier
 
 SELECTIONS = "selections"
@@ -89,15 +88,14 @@ def write_frontier(
         "frontier.md": frontier_text(frontier, gain, pictures, notes, title).encode(),
         "frontier.csv": frontier.to_pandas().to_csv(index=False).encode(),
         "frontier_counts.csv": frontier.counts_frame().to_csv(index=False).encode(),
-        "frontier.json": document_text(report_document(frontier, gain)).encode(),
+        "frontier.json": json_text(report_document(frontier, gain)).encode(),
     }
     files |= {f"{name}.{kind}": data for name, kinds in drawn.items() for kind, data in kinds.items()}
     folder = Path(out)
-    write_files(folder, files)
+    paths = write_files(folder, files)
     if chosen:
-        write_files(folder / SELECTIONS, chosen)
-    paths = [folder / name for name in files] + [folder / SELECTIONS / name for name in chosen]
-    return FrontierReport(folder, tuple(paths), gain, tuple(notes))
+        paths += write_files(folder / SELECTIONS, chosen)
+    return FrontierReport(folder, paths, gain, tuple(notes))
 
 
 def _selection_files(frontier: Frontier) -> dict[str, bytes]:
@@ -105,5 +103,5 @@ def _selection_files(frontier: Frontier) -> dict[str, bytes]:
     for point in frontier.found:
         if point.selection is None:
             raise SpecError("the selections of this frontier were not kept: solve it with keep_selections=True")
-        files[f"{point.number:04}.json"] = selection_text(point.selection).encode()
+        files[f"{point.number:04}.json"] = document_text(point.selection).encode()
     return files

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from rdp.columns import Direction, describe
+from rdp.columns import Direction
 from rdp.report.averages import BY_PIXELS, PSNR_OF_MEAN_MSE, Average
 from rdp.report.names import curves
 from rdp.selection.check import excess_of
@@ -96,7 +96,7 @@ def rate_of(columns: Sequence[str]) -> str | None:
 
 def axis_of(frontier: Frontier, column: str) -> Average:
     """The weighted mean of a column as the problem takes it, with its title, unit and better side."""
-    known, weighting = describe(column), frontier.problem.terms[column].weighting
+    known, weighting = frontier.problem.describe(column), frontier.problem.terms[column].weighting
     title = known.label or column
     average = Average(
         column, column, title, known.unit, f"mean of {column} over images", direction_of(frontier, column)
@@ -125,7 +125,7 @@ def quality_axis(axis: Average) -> Average:
 
 def direction_of(frontier: Frontier, column: str) -> Direction | None:
     """Which way is better: by the column, else by what the frontier asks for."""
-    known = describe(column).direction
+    known = frontier.problem.describe(column).direction
     if known is not None:
         return known
     problem = frontier.problem

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from rdp.analysis.bootstrap import check_draws
 from rdp.analysis.knee import KneeError
-from rdp.columns import Direction, describe
+from rdp.columns import Column, Direction
 from rdp.errors import SpecError
 from rdp.report.averages import Average
 from rdp.report.knee_curves import CurveMaker, KneeCurve
@@ -81,7 +81,7 @@ def knee(
     if x == y:
         raise SpecError(f"x and y are both {x!r}: name a distortion and a perceptual metric")
     table.require([x, y])
-    axes = (_axis(x, better or {}), _axis(y, better or {}))
+    axes = (_axis(table.describe(x), better or {}), _axis(table.describe(y), better or {}))
     if unused := sorted(set(better or {}) - {x, y}):
         raise SpecError(f"better: {unused[0]!r} is neither x nor y, which are {x!r} and {y!r}")
     if resamples:
@@ -110,8 +110,8 @@ def knee(
     return Knees(table.source, *axes, curves, sensitivity, resamples, seed, notes)
 
 
-def _axis(column: str, better: Mapping[str, Direction]) -> Average:
-    known = describe(column)
+def _axis(known: Column, better: Mapping[str, Direction]) -> Average:
+    column = known.name
     direction = known.direction or better.get(column)
     if direction not in ("lower", "higher"):
         said = f", not {direction!r}" if direction else ""

@@ -19,7 +19,6 @@ Points of a curve are named by their decoders, which are unique in it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +29,7 @@ from rdp.report.figure import FigureFormat
 from rdp.report.knee_curves import KneeCurve, KneePoint
 from rdp.report.knee_figure import draw_knees
 from rdp.report.writing import FIGURES, check_output, write_files
+from rdp.selection.document import json_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,13 +54,12 @@ def write_knee(knees: Knees, out: str | Path, *, figures: Sequence[FigureFormat]
         "knee.json": document_text(knees).encode(),
     }
     files |= {f"knee.{kind}": data for kind, data in draw_knees(knees, figures).items()} if figures else {}
-    write_files(Path(out), files)
-    return tuple(Path(out) / name for name in files)
+    return write_files(Path(out), files)
 
 
 def document_text(knees: Knees) -> str:
     """The document as text, the same for the same table and options."""
-    return json.dumps(knee_document(knees), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return json_text(knee_document(knees))
 
 
 def knee_document(knees: Knees) -> dict[str, Any]:

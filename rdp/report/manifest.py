@@ -32,7 +32,6 @@ There are no NaN or Infinity literals: such a number is null, and beside `name` 
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -63,7 +62,7 @@ from rdp.report.manifest_parts import (
     PackedPoint,
 )
 from rdp.report.side_information import SideInformation
-from rdp.selection.document import number
+from rdp.selection.document import json_text, number
 from rdp.selection.statement import Sense
 
 MANIFEST = "manifest.json"
@@ -123,7 +122,7 @@ class Manifest:
 
     def to_bytes(self) -> bytes:
         """The content of `manifest.json`."""
-        return (json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+        return json_text(self.to_dict()).encode()
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -126,9 +126,9 @@ def write_report(
         text = report_text(study, points_table(study, frames["points"]), list(drawn), notes, listing)
         files = {"report.md": text.encode()} | files
     folder = Path(out)
-    write_files(folder, files)
+    paths = write_files(folder, files)
     names = tuple(one.name for one in study.selections)
-    return Report(folder, tuple(folder / name for name in files), names, frames, notes)
+    return Report(folder, paths, names, frames, notes)
 
 
 def check_output(argument: str, given: Sequence[str], known: Sequence[str]) -> None:
@@ -160,8 +160,8 @@ def _table_files(study: Study, frames: Mapping[str, pd.DataFrame], formats: Sequ
     return files
 
 
-def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write every file whole or not at all, the text last: a report that is there is complete."""
+def write_files(folder: Path, files: Mapping[str, bytes]) -> tuple[Path, ...]:
+    """Write every file whole or not at all, the text last: a report that is there is complete. Returns the paths."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -170,6 +170,7 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
         ) from error
     for name in sorted(files, key=lambda name: name == "report.md"):
         write_atomically(folder / name, files[name])
+    return tuple(folder / name for name in files)
 
 
 def _plain(row: Mapping[Any, Any]) -> dict[str, Any]:

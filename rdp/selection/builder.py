@@ -122,6 +122,7 @@ def state_problem(table: CellTable, statement: Statement) -> Problem:
         },
         statement=statement,
         source=table.source,
+        described=table.described,
         warnings=(*warnings, *unknown),
         choosable=choosable if bounds else None,
         max_points=statement.max_points,

@@ -36,6 +36,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -135,9 +136,14 @@ def _chosen(problem: Problem, choice: IntArray | None) -> list[dict[str, str]] |
     ]
 
 
+def json_text(document: Mapping[str, Any]) -> str:
+    """Any document of rdp as JSON text, ending with a line feed. Its numbers are finite: see `number`."""
+    return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
 def document_text(selection: Selection) -> str:
     """The document as JSON text, ending with a line feed."""
-    return json.dumps(selection.to_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return json_text(selection.to_dict())
 
 
 def save_selection(selection: Selection, path: str | Path) -> Path:

@@ -132,7 +132,7 @@ def restrict(grid: Grid, keep: BoolArray) -> Grid:
     image_of, point_of = np.divmod(grid.flat[kept_rows], len(grid.points))
     column_of = np.cumsum(keep) - 1
     return Grid(
-        CellTable(grid.table.data.filter(pa.array(kept_rows)), grid.table.source),
+        grid.table.with_rows(grid.table.data.filter(pa.array(kept_rows))),
         grid.datasets,
         grid.images,
         points,

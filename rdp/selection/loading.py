@@ -146,7 +146,7 @@ def _problem(
     if later and not later & set(choosable_points(problem)):
         # Points that came later and that the statement rules out: not part of what was chosen among.
         rows = pc.is_in(table.data.column("point").cast(pa.string()), pa.array(points, pa.string()))
-        problem = state(CellTable(table.data.filter(rows), table.source), statement)
+        problem = state(table.with_rows(table.data.filter(rows)), statement)
     if unsaid:
         problem = replace(problem, statement=replace(problem.statement, decoder_info=None))
     features = None if sets is None else sets.features(table, problem)

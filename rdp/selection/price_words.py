@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-from rdp.columns import describe
 from rdp.selection.problem import Constraint, Problem
 
 
@@ -17,7 +16,8 @@ def price_sentence(problem: Problem, constraint: Constraint, price: float | None
         same = "" if problem.max_points is None else " with the same points"
         return f"more room in {bounded} would change nothing{same}: it does not bind"
     step = _step(constraint.budget)
-    unit = f"{step:g} {describe(bounded).unit}".strip() if describe(bounded).unit != "bit/pixel" else f"{step:g}"
+    unit = problem.describe(bounded).unit
+    unit = f"{step:g} {unit}".strip() if unit != "bit/pixel" else f"{step:g}"
     if unit == "1":
         unit = "unit of"
     amount = f"one more {unit} {bounded}" if constraint.sense == "at_most" else f"{unit} less {bounded} required"

@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from rdp.columns import Column, describe
 from rdp.errors import SpecError, TableError, suggest
 from rdp.selection.groups import groups_of_map, make_constraints
 from rdp.selection.index_cost import IndexCost, charge, index_cost
@@ -56,6 +57,7 @@ class Problem:
     the table. `choosable` (N, M) is `allowed` without the bounds on each image; None where there are none. `max_points`
     is how many distinct points a selection may use, None where that is no matter. `naming` says which bits
     that tell a receiver the points are part of the values of `bpp` and `nbytes`; None where there are none.
+    `described` are the columns, by name, that the table's run describes and `rdp.columns` does not list.
     """
 
     datasets: Sequence[str]
@@ -74,6 +76,11 @@ class Problem:
     choosable: BoolArray | None = None
     max_points: int | None = None
     naming: Naming | None = None
+    described: Mapping[str, Column] = field(default_factory=dict)
+
+    def describe(self, column: str) -> Column:
+        """What a column is; one of the user's own has no unit and no direction."""
+        return describe(column, self.described)
 
     @property
     def index_cost(self) -> IndexCost | None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rdp.columns import COLUMNS, KEY_COLUMNS
+from rdp.columns import COLUMNS, KEY_COLUMNS, Column
 from rdp.errors import RunFolderError, TableError, suggest
 from rdp.tables.keys import KeyIndex, first_duplicate
 from rdp.tables.run import Run, key_rows
@@ -33,20 +34,32 @@ def read_table(
     The source needs `image` and `point`; `dataset` defaults to "table", `status` to "ok". Raises `TableError` for a
     file that cannot be read, a missing column, an empty or repeated key, and `RunFolderError` for a damaged run.
     """
+    taken = columns or {}
+    described: Mapping[str, Column] = {}
     if isinstance(source, CellTable):
-        data, name = source.data, source.source
+        data, name, described = source.data, source.source, source.described
     elif isinstance(source, Run):
-        data, name = source.table().data, str(source.path)
+        table = source.table()
+        data, name, described = table.data, table.source, table.described
     elif isinstance(source, (str, os.PathLike)):
-        data, name = _read_path(Path(source)), str(source)
+        data, described = _read_path(Path(source))
+        name = str(source)
     else:
         data, name = _from_memory(source), "the table given"
-    return _validate(_rename(data, columns or {}, name), name)
+    # Another column that takes a name of the run's is the user's own.
+    described = {known: column for known, column in described.items() if taken.get(known, known) == known}
+    return replace(_validate(_rename(data, taken, name), name), described=described)
 
 
-def _read_path(path: Path) -> pa.Table:
+def _read_path(path: Path) -> tuple[pa.Table, Mapping[str, Column]]:
+    """The rows, and the columns that a run describes."""
     if path.is_dir():
-        return Run(path).table().data
+        table = Run(path).table()
+        return table.data, table.described
+    return _read_file(path), {}
+
+
+def _read_file(path: Path) -> pa.Table:
     if not path.exists():
         raise RunFolderError(f"{path} does not exist: name a run folder, or a .csv, .parquet or .json table")
     readers = {".csv": _read_csv, ".parquet": _read_parquet, ".json": _read_json}

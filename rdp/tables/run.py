@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rdp.columns import KEY_COLUMNS, Column, learn
+from rdp.columns import KEY_COLUMNS, Column
 from rdp.errors import RunFolderError
 from rdp.tables.keys import KeyIndex, last_of_each, positions_of
 from rdp.tables.manifest import CELLS, MANIFEST, Part, check_format, read_json, read_manifest
@@ -92,9 +92,13 @@ class Run:
                 raise RunFolderError(f"{self.path / table / METRIC} is missing: restore it from a copy")
             name, _, fingerprint = table.removeprefix(SCORES + "/").rpartition("@")
             described = tuple(Column(**column) for column in identity.get("described", ()))
-            learn(described)
             sets.append(ScoreSet(name, fingerprint, tuple(identity["columns"]), identity["identity"], described))
         return sets
+
+    @property
+    def described(self) -> dict[str, Column]:
+        """The columns of its metrics that `rdp.columns` does not list, by name."""
+        return {column.name: column for scores in self.score_sets() for column in scores.described}
 
     def object_path(self, sha256: str, suffix: str = "") -> Path:
         """Where a kept file or reconstruction (`suffix=".png"`) lies, or would lie."""
@@ -102,7 +106,7 @@ class Run:
 
     def table(self) -> CellTable:
         """All rows with the scores of all metrics, sorted by key; a score that is missing is null."""
-        return CellTable(self._read(), str(self.path))
+        return CellTable(self._read(), str(self.path), self.described)
 
     def to_pandas(self) -> pd.DataFrame:
         """All rows as a DataFrame: one row a (dataset, image, point)."""

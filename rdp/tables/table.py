@@ -8,11 +8,11 @@ loaded only when a DataFrame is asked for or given.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from rdp.columns import KEY_COLUMNS, is_set_level
+from rdp.columns import KEY_COLUMNS, Column, describe, is_set_level
 from rdp.errors import TableError, suggest
 
 if TYPE_CHECKING:
@@ -38,11 +38,13 @@ class CellTable:
     """Rows of a study.
 
     `data` has the text columns `dataset`, `image`, `point`, `status` and `message` and any number of others, no key
-    twice. `source` is how messages name it: the run folder or the file.
+    twice. `source` is how messages name it: the run folder or the file. `described` says what those columns are, by
+    name, that `rdp.columns` does not list and a run describes.
     """
 
     data: pa.Table
     source: str
+    described: Mapping[str, Column] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return int(self.data.num_rows)
@@ -54,6 +56,14 @@ class CellTable:
 
         fields = self.data.schema
         return tuple(f.name for f in fields if types.is_floating(f.type) or types.is_integer(f.type))
+
+    def describe(self, name: str) -> Column:
+        """What a column is; one of the user's own has no unit and no direction."""
+        return describe(name, self.described)
+
+    def with_rows(self, data: pa.Table) -> CellTable:
+        """The same table with other rows."""
+        return replace(self, data=data)
 
     def require(self, names: Sequence[str]) -> None:
         """Raise `TableError` for the first of `names` that is not a numeric column."""
@@ -100,7 +110,7 @@ class CellTable:
         """The rows whose cell did not fail."""
         import pyarrow.compute as pc
 
-        return CellTable(self.data.filter(pc.equal(self.data.column("status"), OK)), self.source)
+        return self.with_rows(self.data.filter(pc.equal(self.data.column("status"), OK)))
 
     def to_pandas(self) -> pd.DataFrame:
         """The rows as a DataFrame, sorted by dataset, image and point, numbers in point names by size.

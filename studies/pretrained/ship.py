@@ -2,8 +2,9 @@
 
     python studies/pretrained/ship.py rdp-hyperprior out/q1/weights.safetensors out/q2/weights.safetensors ...
 
-The files of a set, in the order of their quality, are copied to `pretrained/SET-N-<8 digits of SHA-256>.safetensors`;
-those that the set had before are removed. Prints the lines of the set for `pretrained/index.toml`, where they replace
+The files of a set, in the order of their quality, are written to `pretrained/SET-N-<8 digits of SHA-256>.safetensors`
+with their kernels in 10 bits a number, which costs nothing that shows (`benchmarks/kernel_bits.py`); those that the set
+had before are removed. Prints the lines of the set for `pretrained/index.toml`, where they replace
 the old ones by hand, and what all of the folder then takes.
 """
 
@@ -11,24 +12,26 @@ from __future__ import annotations
 
 import argparse
 import re
-import shutil
 from pathlib import Path
 
 from rdp.images import hash_file
-from rdp.models.checkpoint import load_model, read_header
+from rdp.models.checkpoint import load_model, read_header, save_model
 from rdp.weights import pretrained_folder
 
 LIMIT_MB = 100
 
 
-def ship(name: str, sources: list[Path], folder: Path) -> list[str]:
-    """Copy the files of a set; their new names."""
-    for source in sources:
-        load_model(source)  # raises for what is no whole file of weights
-    names = [f"{name}-{number}-{hash_file(source)[:8]}.safetensors" for number, source in enumerate(sources, start=1)]
-    for source, target in zip(sources, names, strict=True):
-        if not (folder / target).exists():
-            copy_whole(source, folder / target)
+def ship(name: str, sources: list[Path], folder: Path, bits: int) -> list[str]:
+    """Write the files of a set; their new names."""
+    names = []
+    for number, source in enumerate(sources, start=1):
+        beside = folder / f".{name}-{number}.part"
+        try:
+            save_model(beside, load_model(source), read_header(source).notes, kernel_bits=bits)
+            names.append(f"{name}-{number}-{hash_file(beside)[:8]}.safetensors")
+            beside.replace(folder / names[-1])
+        finally:
+            beside.unlink(missing_ok=True)
     # A set's name may begin as another's does: rdp-gdn and rdp-gdn-1.
     own = re.compile(re.escape(name) + r"-\d+-[0-9a-f]{8}\.safetensors")
     for old in folder.iterdir():
@@ -37,24 +40,15 @@ def ship(name: str, sources: list[Path], folder: Path) -> list[str]:
     return names
 
 
-def copy_whole(source: Path, target: Path) -> None:
-    """A copy that is there completely or not at all."""
-    beside = target.with_name(f".{target.name}.part")
-    try:
-        shutil.copyfile(source, beside)
-        beside.replace(target)
-    finally:
-        beside.unlink(missing_ok=True)
-
-
 def main() -> None:
     """Read the arguments, copy, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("set", help="name of the set, such as rdp-hyperprior")
     parser.add_argument("weights", nargs="+", type=Path)
+    parser.add_argument("--bits", type=int, default=10, help="bits of each number in the kernels")
     arguments = parser.parse_args()
     folder = pretrained_folder()
-    names = ship(arguments.set, arguments.weights, folder)
+    names = ship(arguments.set, arguments.weights, folder, arguments.bits)
     print(f"[{arguments.set}]\nfiles = [")
     for name in names:
         header = read_header(folder / name)

@@ -129,7 +129,14 @@ def test_text_has_the_value_beside_the_reported_distance_and_what_the_bound_is_o
     row = next(line for line in done.stdout.splitlines() if line.startswith("kd_mine  "))
     assert " V-statistic " in row and " unbiased " in row and row.endswith("mine 16@0,8") and " 36 " in row
     assert "features of small norm), not of the score" in done.stdout
-    assert "mine: 3 images x 3 points, 36 patches" in done.stderr
+
+
+def test_what_is_computed_is_told_and_said_no_more_once_it_is_there(solve: Solve) -> None:
+    words = ("--minimize", "kd_mine", *OWN[:2], "--patches", "16@0,4", *BUDGETS)
+    first, second = solve(*words), solve(*words)
+    assert "note: mine: 3 images x 3 points" in first.stderr and "12 of 12 pictures to compute" in first.stderr
+    assert "pictures to compute" not in second.stderr
+    assert first.stdout.splitlines()[1:3] == second.stdout.splitlines()[1:3]
     unbiased = solve("--minimize", "kd_mine", *OWN, *BUDGETS, "--unbiased")
     assert "kd_mine (unbiased estimate) minimised: -" in unbiased.stdout
     assert "the bound is of the distance as it is reported" in unbiased.stdout

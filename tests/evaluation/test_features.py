@@ -178,6 +178,13 @@ def test_progress_is_told_the_plan_and_every_picture(run: rdp.Run) -> None:
     assert told.done == told.total == 12
 
 
+def test_nothing_is_told_where_there_is_nothing_to_compute(run: rdp.Run) -> None:
+    compute_features(run, Colours(), patches=GRID)
+    told = Told()
+    compute_features(run, Colours(), patches=GRID, progress=told)
+    assert told.notes == [] and told.done == 0
+
+
 def test_pictures_of_equal_pixels_are_stored_once(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -319,6 +326,21 @@ def test_images_smaller_than_a_patch_are_refused_or_counted_by_name(run: rdp.Run
     assert "1 images have no patch: b.png" in plan_features(run, Colours(), patches=grid).sentence
     mirrored = compute_features(run, Colours(), patches=PatchGrid.of(40, shifted=False, small="mirror"))
     assert mirrored.counts.tolist() == [1, 1, 1] and mirrored.fingerprint != found.fingerprint
+
+
+def test_images_that_take_no_part_are_neither_looked_at_nor_computed(run: rdp.Run) -> None:
+    grid = PatchGrid.of(40, shifted=False)
+    only = [("photos", "more/c.png"), ("photos", "a.png")]
+    plan = plan_features(run, Colours(), patches=grid, only=only)
+    assert (plan.images, plan.cells, plan.missing, plan.without) == (2, 6, 8, ())
+    found = compute_features(run, Colours(), patches=grid, only=only)
+    assert found.names == ("a.png", "more/c.png")
+    everyone = compute_features(run, Colours(), patches=PatchGrid.of(40, shifted=False, small="none"))
+    for mine, theirs in ((0, 0), (1, 2)):
+        assert np.array_equal(found.reference(mine), everyone.reference(theirs))
+        assert np.array_equal(found.cell(mine, 1), everyone.cell(theirs, 1))
+    with pytest.raises(SpecError, match=r"no cell of photos/z.png that did not fail"):
+        compute_features(run, Colours(), patches=grid, only=[*only, ("photos", "z.png")])
 
 
 def test_pictures_that_are_not_those_of_the_rows_are_refused(run: rdp.Run, photos: Path) -> None:

@@ -151,6 +151,30 @@ def test_images_without_a_patch_are_named(run: rdp.Run) -> None:
         set_scorers(run, ["fd_mine"], network=Colours())
 
 
+def test_an_image_without_a_patch_that_is_not_asked_for_does_not_matter(run: rdp.Run) -> None:
+    grid = PatchGrid.of(40, shifted=False)
+    with pytest.raises(MetricError, match=r"1 of 3 images .*b.png"):
+        set_scorers(run, ["kd_mine"], network=Colours(), patches=grid)
+    asked = ["more/c.png", "a.png"]
+    made = set_scorers(run, ["kd_mine"], images=asked, network=Colours(), patches=grid)["kd_mine"]
+    found = compute_features(run, Colours(), name="mine", patches=PatchGrid.of(40, shifted=False, small="none"))
+    expected = kernel_distance(
+        np.concatenate([found.reference(2), found.reference(0)]), np.concatenate([found.cell(2, 0), found.cell(0, 2)])
+    )
+    assert made.image_names == tuple(asked)
+    assert made.score(np.array([0, 2])) == pytest.approx(expected.value, rel=1e-9)
+
+
+def test_sliced_distances_are_of_the_images_asked_for_alone(run: rdp.Run, picture: Any, tmp_path: Path) -> None:
+    choice = np.array([2, 0, 1])
+    before = set_scorers(run, ["swd"])["swd"].score(choice)
+    names = ["a.png", "b.png", "more/c.png"]
+    write_png(tmp_path / "photos" / "tiny.png", picture(12, 12))
+    rdp.evaluate(tmp_path / "photos", POINTS, ["mse"], run.path, jobs=1)
+    again = rdp.open_run(run.path)
+    assert set_scorers(again, ["swd"], images=names)["swd"].score(choice) == before
+
+
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunFolderError):
         set_scorers(tmp_path / "nothing", ["swd"])

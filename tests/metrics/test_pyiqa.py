@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import rdp
-from rdp.columns import COLUMNS, Column, describe
+from rdp.columns import COLUMNS, Column
 from rdp.errors import DependencyError, MetricError, SpecError, WeightsError
 from rdp.metrics import create_metrics, plan_metrics, pyiqa_version
 from rdp.metrics.from_pyiqa import tensors_sha256
@@ -154,8 +154,7 @@ def test_a_picture_that_the_package_cannot_score_is_a_named_error(package, photo
         metric.score(metric.prepare(photo), [photo])
 
 
-def test_a_run_says_what_the_column_is_and_a_sweep_takes_its_direction_from_there(tmp_path, monkeypatch):
-    monkeypatch.setattr("rdp.columns._LEARNT", {})
+def test_a_run_says_what_the_column_is_and_a_sweep_takes_its_direction_from_there(tmp_path):
     column = Column("pyiqa_seen", "real", "", "higher", "seen of pyiqa, no reference", "seen (pyiqa)")
     seen = ScoreSet("pyiqa_seen", "0" * 12, ("pyiqa_seen",), {"name": "pyiqa_seen"}, (column,))
     with RunWriter(tmp_path / "run", {"version": 1}) as writer:
@@ -165,11 +164,19 @@ def test_a_run_says_what_the_column_is_and_a_sweep_takes_its_direction_from_ther
                 key = {"dataset": "d", "image": image, "point": f"jpeg:quality={quality}"}
                 row = {**key, "status": "ok", "nbytes": quality, "bpp": float(quality), "width": 8, "height": 8}
                 writer.add(row, {"pyiqa_seen": {**key, "pyiqa_seen": quality**0.5, "message": None}})
-    assert describe("pyiqa_seen").direction is None
-    frontier = rdp.frontier(rdp.open_run(tmp_path / "run"), minimize="bpp", sweep={"pyiqa_seen": [1.1, 1.5]})
+    run = rdp.open_run(tmp_path / "run")
+    frontier = rdp.frontier(run, minimize="bpp", sweep={"pyiqa_seen": [1.1, 1.5]})
     assert [sweep.sense for sweep in frontier.sweeps] == ["at_least"]
-    assert describe("pyiqa_seen") == column
-    assert rdp.open_run(tmp_path / "run").score_sets() == [seen]
+    assert frontier.problem.describe("pyiqa_seen") == column
+    assert run.score_sets() == [seen]
+    # A problem, a table that was read before, and its rows that did not fail know it as well.
+    again = rdp.frontier(rdp.solve(run, minimize="bpp").problem, sweep={"pyiqa_seen": [1.1, 1.5]})
+    assert [sweep.sense for sweep in again.sweeps] == ["at_least"]
+    assert rdp.read_table(rdp.read_table(tmp_path / "run").ok()).describe("pyiqa_seen") == column
+    # Another table with a column of that name knows nothing of it, nor does the same run once the name is another's.
+    assert rdp.read_table(run.to_pandas()).describe("pyiqa_seen").direction is None
+    own = rdp.read_table(run, {"mine": "pyiqa_seen", "pyiqa_seen": "bpp"})
+    assert own.describe("mine").direction is own.describe("pyiqa_seen").direction is None
 
 
 @pytest.mark.skipif(

@@ -14,22 +14,21 @@ choices it lies below the formula by `convex_shortfall` (of the facts) at most, 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from rdp.analysis.sets.base import Choice, Relaxed, Weights
 from rdp.analysis.sets.cells import FeatureCells
 from rdp.analysis.sets.frechet_forms import LowRankTrace, MomentsTrace, Trace
-from rdp.analysis.sets.shares import checked_choice, checked_place, checked_shares, relaxed_at
+from rdp.analysis.sets.kept import KeptExchange, KeptFacts
+from rdp.analysis.sets.shares import checked_choice, checked_shares, relaxed_at
 from rdp.errors import MetricError
 
 Float64 = NDArray[np.float64]
 MEMORY = 2 << 30
 
 
-class FrechetScorer:
+class FrechetScorer(KeptFacts):
     """FID between the originals and a mixture; a `SetScorer`.
 
     Keeps the sum of the features of each cell, 8 N P D bytes, beside the features themselves; and, with at most as many
@@ -47,7 +46,8 @@ class FrechetScorer:
                 f"FID of {len(cells.images)} images at {len(cells.points)} points of {dimensions} dimensions needs "
                 f"{wanted} bytes for sums of features, and {memory} are allowed: take fewer points or more memory"
             )
-        self._name, self._images, self._points, self._size = name, len(cells.images), len(cells.points), size
+        super().__init__(name, len(cells.images), len(cells.points))
+        self._size = size
         mean = sum((part.sum(axis=0, dtype=np.float64) for part in cells.reference), np.zeros(dimensions)) / size
         self._own = sum(float(np.sum((part - mean) ** 2)) for part in cells.reference) / (size - 1)
         self._sums = np.empty((self._images, self._points, dimensions))
@@ -61,7 +61,7 @@ class FrechetScorer:
             LowRankTrace(cells, mean, memory - wanted) if size <= dimensions else MomentsTrace(cells, mean)
         )
         self._bend = _bends(self._sums) / (size**2 * (size - 1))
-        self._facts: dict[str, Any] = {
+        self._facts = {
             "patches": size,
             "dimensions": dimensions,
             "way": self._trace.way,
@@ -70,21 +70,6 @@ class FrechetScorer:
             "nbytes": self._sums.nbytes + self._squares.nbytes + self._trace.nbytes,
             "warnings": list(self._trace.warnings),
         }
-
-    @property
-    def name(self) -> str:
-        return self._name
-
-    @property
-    def images(self) -> int:
-        return self._images
-
-    @property
-    def points(self) -> int:
-        return self._points
-
-    def facts(self) -> dict[str, Any]:
-        return {**self._facts, "warnings": list(self._facts["warnings"])}
 
     def score(self, choice: Choice) -> float:
         chosen = checked_choice(choice, self._images, self._points)
@@ -117,34 +102,23 @@ class FrechetScorer:
         return self._size
 
 
-class FrechetExchange:
+class FrechetExchange(KeptExchange):
     """A choice whose sums are kept; each new value takes one trace."""
 
     def __init__(self, scorer: FrechetScorer, trace: Trace, sums: Float64, squares: Float64, choice: Choice) -> None:
-        self._scorer, self._sums, self._squares, self._choice = scorer, sums, squares, choice
+        super().__init__(choice, squares.shape[1])
+        self._scorer, self._sums, self._squares = scorer, sums, squares
         self._state = trace.state(choice)
-        self._value: float | None = None
 
-    @property
-    def choice(self) -> Choice:
-        return self._choice.copy()
+    def _now(self) -> float:
+        return self._with(0, int(self._choice[0]))
 
-    @property
-    def value(self) -> float:
-        if self._value is None:
-            self._value = self._with(0, int(self._choice[0]))
-        return self._value
+    def _each(self, image: int) -> Float64:
+        return np.array([self._with(image, point) for point in range(self._points)])
 
-    def values(self, image: int) -> Float64:
-        checked_place(image, 0, *self._squares.shape)
-        return np.array([self._with(image, point) for point in range(self._squares.shape[1])])
-
-    def set(self, image: int, point: int) -> None:
-        checked_place(image, point, *self._squares.shape)
-        if self._choice[image] != point:
-            self._state.set(image, point)
-            self._choice[image] = point
-            self._value = None
+    def _change(self, image: int, point: int) -> None:
+        self._state.set(image, point)
+        super()._change(image, point)
 
     def _with(self, image: int, point: int) -> float:
         chosen = self._choice.copy()

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from rdp.analysis.sets.base import Choice, Relaxed, Weights
 from rdp.analysis.sets.cells import FeatureCells
+from rdp.analysis.sets.kept import KeptExchange, KeptFacts
 from rdp.analysis.sets.kernel import (
     KERNEL,
     ROWS,
@@ -37,7 +38,7 @@ from rdp.analysis.sets.kernel import (
     kernel_sum,
     subset_draws,
 )
-from rdp.analysis.sets.shares import checked_choice, checked_place, checked_shares, relaxed_at, shares_of
+from rdp.analysis.sets.shares import checked_choice, checked_shares, relaxed_at, shares_of
 from rdp.errors import MetricError
 
 Float64 = NDArray[np.float64]
@@ -46,7 +47,7 @@ REFRESH = 1024
 """Exchanges after which the running sums are made anew, so that rounding does not add up."""
 
 
-class KernelScorer:
+class KernelScorer(KeptFacts):
     """KID between the originals and a mixture; a `SetScorer`.
 
     `subsets=None`: of all patches. Otherwise the mean over that many random subsets of `subset_size` patches of the
@@ -81,8 +82,8 @@ class KernelScorer:
                 f"KID of {len(cells.images)} images at {len(cells.points)} points needs {8 * count**2} bytes for the "
                 f"pairs of cells, and {memory} are allowed: take fewer points, or allow more memory"
             )
-        self._name, self._form = name, convex_form
-        self._images, self._points = len(cells.images), len(cells.points)
+        super().__init__(name, len(cells.images), len(cells.points))
+        self._form = convex_form
         self._size = cells.patches if subsets is None else subset_size
         whole = np.arange(cells.patches)
         draws: Sequence[tuple[Places, Places]] = (
@@ -96,7 +97,7 @@ class KernelScorer:
         originals = cells.originals()
         for first, second in draws:
             self._add(cells, originals[first], second, 1 / len(draws))
-        self._facts: dict[str, Any] = {
+        self._facts = {
             "patches": cells.patches,
             "dimensions": cells.dimensions,
             "kernel": KERNEL,
@@ -107,21 +108,6 @@ class KernelScorer:
             "nbytes": 8 * count**2,
             "warnings": [],
         }
-
-    @property
-    def name(self) -> str:
-        return self._name
-
-    @property
-    def images(self) -> int:
-        return self._images
-
-    @property
-    def points(self) -> int:
-        return self._points
-
-    def facts(self) -> dict[str, Any]:
-        return {**self._facts, "warnings": list(self._facts["warnings"])}
 
     def score(self, choice: Choice) -> float:
         """The unbiased estimate, which may be below zero."""
@@ -182,26 +168,20 @@ class KernelScorer:
         self._own += share * float(kernel_diagonal(originals.astype(np.float64)).mean())
 
 
-class KernelExchange:
+class KernelExchange(KeptExchange):
     """A choice with the sums over its cells kept; a new value takes P steps, a change N P."""
 
     def __init__(self, gram: Float64, linear: Float64, convex: Any, choice: Choice, points: int) -> None:
+        super().__init__(choice, points)
         self._gram, self._linear, self._convex = gram, linear, convex
-        self._choice, self._points = choice, points
         self._offsets = np.arange(len(choice)) * points
         self._refresh()
 
-    @property
-    def choice(self) -> Choice:
-        return self._choice.copy()
-
-    @property
-    def value(self) -> float:
+    def _now(self) -> float:
         chosen = self._offsets + self._choice
         return float(self._convex(self._sums[chosen].sum(), self._linear[chosen].sum()))
 
-    def values(self, image: int) -> Float64:
-        checked_place(image, 0, len(self._choice), self._points)
+    def _each(self, image: int) -> Float64:
         chosen = self._offsets + self._choice
         now, new = chosen[image], slice(image * self._points, (image + 1) * self._points)
         # |m + z|^2 of the others' sum m and a new cell z, both from products with the sum of all, m + c.
@@ -211,11 +191,10 @@ class KernelExchange:
         linear = self._linear[chosen].sum() - self._linear[now] + self._linear[new]
         return np.asarray(self._convex(rest + 2 * with_rest + own, linear), np.float64)
 
-    def set(self, image: int, point: int) -> None:
-        checked_place(image, point, len(self._choice), self._points)
+    def _change(self, image: int, point: int) -> None:
         old, new = self._offsets[image] + self._choice[image], self._offsets[image] + point
         self._sums += self._gram[new] - self._gram[old]
-        self._choice[image] = point
+        super()._change(image, point)
         self._changes += 1
         if self._changes >= REFRESH:
             self._refresh()

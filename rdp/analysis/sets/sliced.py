@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from rdp.analysis.sets.base import Choice, Relaxed, Weights
 from rdp.analysis.sets.cells import Float32, ProjectionCells
-from rdp.analysis.sets.shares import checked_choice, checked_place, checked_shares, relaxed_at
+from rdp.analysis.sets.kept import KeptExchange, KeptFacts
+from rdp.analysis.sets.shares import checked_choice, checked_shares, relaxed_at
 from rdp.errors import MetricError
 
 Array = NDArray[Any]
@@ -68,7 +69,7 @@ def sliced_distance(a: Sequence[Array], b: Sequence[Array]) -> SlicedDistance:
     )
 
 
-class SlicedScorer:
+class SlicedScorer(KeptFacts):
     """SWD between the originals and a mixture; a `SetScorer`.
 
     Keeps the cells (`ProjectionCells.nbytes`: 4 bytes a projection) and the originals' sorted rows (8 bytes for each
@@ -78,7 +79,8 @@ class SlicedScorer:
     """
 
     def __init__(self, cells: ProjectionCells, *, name: str = "swd", memory: int = MEMORY) -> None:
-        self._cells, self._name = cells, name
+        super().__init__(name, len(cells.images), len(cells.points))
+        self._cells = cells
         levels, directions, patches = cells.shape
         self._rows, self._total = levels * directions, patches * len(cells.images)
         merged = np.concatenate([_flat(part) for part in cells.reference], axis=1)
@@ -88,26 +90,11 @@ class SlicedScorer:
         width = self._total * (len(cells.points) + 1)
         self._keep = min(self._rows, memory // (width * (4 + self._owner_type.itemsize)))
         self._kept: dict[int, tuple[Float32, NDArray[Any]]] = {}
-
-    @property
-    def name(self) -> str:
-        return self._name
-
-    @property
-    def images(self) -> int:
-        return len(self._cells.images)
-
-    @property
-    def points(self) -> int:
-        return len(self._cells.points)
-
-    def facts(self) -> dict[str, Any]:
-        levels, directions, _ = self._cells.shape
-        return {
+        self._facts = {
             "patches": self._total,
             "levels": levels,
             "directions": directions,
-            "nbytes": self._cells.nbytes + self._sorted.nbytes,
+            "nbytes": cells.nbytes + self._sorted.nbytes,
             "rows_kept_in_order": self._keep,
             "warnings": [],
         }
@@ -186,32 +173,18 @@ class SlicedScorer:
         return found
 
 
-class SlicedExchange:
+class SlicedExchange(KeptExchange):
     """A choice and its distance, made anew by merging when it is asked for."""
 
     def __init__(self, scorer: SlicedScorer, choice: Choice) -> None:
-        self._scorer, self._choice = scorer, choice
-        self._value: float | None = None
+        super().__init__(choice, scorer.points)
+        self._scorer = scorer
 
-    @property
-    def choice(self) -> Choice:
-        return self._choice.copy()
+    def _now(self) -> float:
+        return self._scorer.score(self._choice)
 
-    @property
-    def value(self) -> float:
-        if self._value is None:
-            self._value = self._scorer.score(self._choice)
-        return self._value
-
-    def values(self, image: int) -> Float64:
-        checked_place(image, 0, self._scorer.images, self._scorer.points)
+    def _each(self, image: int) -> Float64:
         return self._scorer.exchanged(self._choice, image)
-
-    def set(self, image: int, point: int) -> None:
-        checked_place(image, point, self._scorer.images, self._scorer.points)
-        if self._choice[image] != point:
-            self._choice[image] = point
-            self._value = None
 
 
 def _flat(projections: Float32) -> Float32:

@@ -31,7 +31,6 @@ There are no NaN or Infinity literals: such a number is null, and beside `name` 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -99,11 +98,6 @@ def frontier_document(frontier: Frontier) -> dict[str, Any]:
         "points": [_entry(frontier, point) for point in frontier.points],
         "warnings": list(frontier.warnings),
     }
-
-
-def document_text(document: Mapping[str, Any]) -> str:
-    """A document as JSON text, ending with a line feed."""
-    return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _row(frontier: Frontier, point: FrontierPoint) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from rdp.columns import describe
+from rdp.columns import Column, describe
 from rdp.errors import SpecError
 from rdp.selection.statement import Sense
 
@@ -54,10 +54,16 @@ class Sweep:
         return self.values[-1] if self.sense == "at_most" else self.values[0]
 
 
-def read_sweeps(given: Sweeps | None, senses: Mapping[str, Sense] | None, auto: bool) -> tuple[Sweep, ...]:
+def read_sweeps(
+    given: Sweeps | None,
+    senses: Mapping[str, Sense] | None,
+    auto: bool,
+    described: Mapping[str, Column] | None = None,
+) -> tuple[Sweep, ...]:
     """The sweeps of one or two columns, in the order given; a text alone is the name of one column, for `auto`.
 
-    `senses` override the sense that a column's direction gives. Raises `SpecError` for what makes no sense.
+    `senses` override the sense that a column's direction gives; `described` are columns that `rdp.columns` does not
+    list. Raises `SpecError` for what makes no sense.
     """
     asked = {given: None} if isinstance(given, str) else given
     if not isinstance(asked, Mapping) or not asked or not all(isinstance(c, str) and c for c in asked):
@@ -73,7 +79,9 @@ def read_sweeps(given: Sweeps | None, senses: Mapping[str, Sense] | None, auto: 
         if column not in asked:
             raise SpecError(f"the sense of {column!r} is given, and it is not swept; swept: {', '.join(asked)}")
     sweeps = tuple(
-        Sweep(column, _sense(column, senses), _range_ends(column, values) if auto else _values(column, values))
+        Sweep(
+            column, _sense(column, senses, described), _range_ends(column, values) if auto else _values(column, values)
+        )
         for column, values in asked.items()
     )
     if not auto and np.prod([len(sweep.values) for sweep in sweeps]) > MOST_BUDGETS:
@@ -90,13 +98,13 @@ def snake(counts: Sequence[int]) -> list[tuple[int, ...]]:
     return [(k, *position) for k in range(counts[0]) for position in (rest if k % 2 == 0 else reversed(rest))]
 
 
-def _sense(column: str, senses: Mapping[str, Sense] | None) -> Sense:
+def _sense(column: str, senses: Mapping[str, Sense] | None, described: Mapping[str, Column] | None) -> Sense:
     given = (senses or {}).get(column)
     if given is not None:
         if given not in ("at_most", "at_least"):
             raise SpecError(f"the sense of {column!r} is 'at_most' or 'at_least', not {given!r}")
         return given
-    direction = describe(column).direction
+    direction = describe(column, described).direction
     if direction is None:
         raise SpecError(
             f"whether {column!r} is better low or high is not known: say 'at_most' or 'at_least' "

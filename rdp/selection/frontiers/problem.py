@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from rdp.columns import describe
+from rdp.columns import Column, describe
 from rdp.errors import SpecError, TableError, suggest
 from rdp.selection.builder import state_problem
 from rdp.selection.frontiers.grid import Sweep, Sweeps
@@ -17,21 +17,25 @@ from rdp.selection.statement import Sense, Statement
 from rdp.tables import read_table
 
 
-def require_known(
+def described_columns(
     source: Any, given: Sweeps | None, senses: Mapping[str, Sense] | None, columns: Mapping[str, str] | None
-) -> None:
-    """Raise `TableError` for a swept column that is not there or not numeric, where its direction is not known.
+) -> Mapping[str, Column]:
+    """What the table's run says of columns that `rdp.columns` does not list; nothing where no sweep needs it.
 
-    Asked for its direction, one would look for the mistake in the wrong place. With a direction, the table is read
-    later and tells as much.
+    Raises `TableError` for a swept column that is not there or not numeric, where its direction is not listed: asked
+    for its direction, one would look for the mistake in the wrong place. With a direction, the table is read later and
+    tells as much.
     """
     if isinstance(source, Problem):
-        return
+        return source.described
     asked = [given] if isinstance(given, str) else list(given) if isinstance(given, Mapping) else []
     names = [name for name in asked if isinstance(name, str) and name and name not in (senses or {})]
     unknown = [name for name in names if describe(name).direction is None]
-    if unknown:
-        read_table(source, columns).require(unknown)
+    if not unknown:
+        return {}
+    table = read_table(source, columns)
+    table.require(unknown)
+    return table.described
 
 
 def attainable(problem: Problem, sweep: Sweep) -> float | None:

@@ -20,7 +20,7 @@ from rdp.errors import SpecError
 from rdp.selection.backends import AUTO
 from rdp.selection.frontiers.grid import MOST_BUDGETS, Sweep, Sweeps, read_sweeps, snake
 from rdp.selection.frontiers.point import FrontierPoint, is_of, restated
-from rdp.selection.frontiers.problem import require_known, swept_problem
+from rdp.selection.frontiers.problem import described_columns, swept_problem
 from rdp.selection.frontiers.shape import dominated_points
 from rdp.selection.frontiers.walk import Walk, walk_automatically
 from rdp.selection.frontiers.whereabouts import costs_of, on_hull
@@ -129,8 +129,8 @@ def frontier(
     if auto is not None and (isinstance(auto, bool) or not isinstance(auto, int) or not 2 <= auto <= MOST_BUDGETS):
         raise SpecError(f"auto is a number of points from 2 to {MOST_BUDGETS}, not {auto!r}")
     check_options(AUTO, gap, time_limit)
-    require_known(source, sweep, senses, columns)
-    sweeps = read_sweeps(sweep, senses, auto is not None)
+    described = described_columns(source, sweep, senses, columns)
+    sweeps = read_sweeps(sweep, senses, auto is not None, described)
     words = {
         "minimize": minimize,
         "maximize": maximize,

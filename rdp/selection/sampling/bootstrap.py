@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 
-from rdp.columns import describe
 from rdp.execution import Progress, Silent
 from rdp.selection.baselines import Baseline, best_single_point, fair_mixture, gain
 from rdp.selection.document import number
@@ -226,7 +225,7 @@ def _numbers(selection: Selection) -> tuple[_Numbers, dict[str, str]]:
             selection.averages[column],
             baseline.averages[column],
             lower_is_better=problem.goal == "minimize",
-            unit=describe(column).unit,
+            unit=problem.describe(column).unit,
         )
         numbers[name, "absolute"] = one.absolute
         if one.relative is not None:

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rdp.columns import describe
 from rdp.errors import SpecError, TableError, suggest
 from rdp.selection.problem import FloatArray, IntArray, image_labels, weighted_mean
 from rdp.selection.result import Selection
@@ -172,7 +171,7 @@ def _direction(a: Selection, b: Selection, column: str) -> Direction | None:
     for selection in (a, b):
         if selection.problem.objective.column == column:
             return "lower" if selection.problem.goal == "minimize" else "higher"
-    return describe(column).direction
+    return a.problem.describe(column).direction or b.problem.describe(column).direction
 
 
 def _tested(pair: _Pair, names: tuple[str, str], resamples: int, seed: int, confidence: float) -> PairedTest:

@@ -13,7 +13,6 @@ explanation, warnings
 
 from __future__ import annotations
 
-import json
 import os
 import uuid
 from pathlib import Path
@@ -24,7 +23,7 @@ import numpy as np
 
 import rdp
 from rdp.errors import TableError
-from rdp.selection.document import number
+from rdp.selection.document import json_text, number
 from rdp.tables import write_atomically
 from rdp.tables.manifest import write_error
 
@@ -94,7 +93,7 @@ def streamed_document(selection: StreamedSelection) -> dict[str, Any]:
 
 def streamed_text(selection: StreamedSelection) -> str:
     """The document as JSON text, ending with a line feed."""
-    return json.dumps(streamed_document(selection), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return json_text(streamed_document(selection))
 
 
 class ChosenWriter:
