@@ -1,0 +1,134 @@
+"""Begin the training of a wider mean-scale hyperprior with what a narrower one has learned.
+
+    python studies/pretrained/widen.py out/q5/weights.safetensors out/q5-wide.safetensors --channels 128 \\
+        --latent-channels 192 --image ../shared/data/valid/gb82_city-lossless.webp
+
+The old kernels stand in the first channels of the new ones. Old channels hear nothing of new ones: their kernels there
+are 0, as are new gamma in GDN; new channels start at random, and those of the latent small, so that they cost few bits
+until training finds a use for them. So the wide network gives what the narrow one gives, but for the bits of the new
+latents and for what they change in the hyper-latent, which hears of all latents. Rate and squared error of both on the
+middle of an image are printed, and nothing is written where the squared error is more than 2 % higher.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from rdp.images import read_image
+from rdp.models.activations import GAMMA_BOUND
+from rdp.models.checkpoint import load_model, read_header, save_model
+from rdp.models.hyperprior import MeanScaleHyperprior
+from rdp.models.registry import create_model
+
+LATENT_SHARE = 0.02
+"""How large the kernels of new latents are, as a share of those of a fresh network."""
+
+SIDE = 256
+MOST_LOSS = 1.02
+
+
+def last_layer(transform: nn.Sequential) -> str:
+    """The name in a transform of its last layer with a kernel."""
+    return [name for name, part in transform.named_children() if hasattr(part, "weight")][-1]
+
+
+def widened(narrow: MeanScaleHyperprior, channels: int, latent_channels: int, seed: int) -> MeanScaleHyperprior:
+    """The wider network; `narrow` is not changed."""
+    torch.manual_seed(seed)
+    config = {**narrow.config, "channels": channels, "latent_channels": latent_channels}
+    wide = create_model(narrow.architecture, **config)
+    require_wider(narrow, wide)
+    modules, state = dict(wide.named_modules()), wide.state_dict()
+    laws = f"hyper_synthesis.{last_layer(narrow.hyper_synthesis)}"
+    latents = f"analysis.{last_layer(narrow.analysis)}"
+    for name, old in narrow.state_dict().items():
+        new = state[name]
+        if new.shape == old.shape:
+            new.copy_(old)
+            continue
+        layer = name.rpartition(".")[0]
+        if layer == laws:
+            place_laws(new, old)
+        elif old.ndim == 4:
+            if layer == latents:
+                new[old.shape[0] :] *= LATENT_SHARE
+            place_kernel(new, old, transposed=isinstance(modules[layer], nn.ConvTranspose2d))
+        else:
+            if name.endswith(".gamma"):
+                new[: old.shape[0], old.shape[1] :] = GAMMA_BOUND
+            new[tuple(slice(side) for side in old.shape)] = old
+    wide.load_state_dict(state)
+    return wide.eval()
+
+
+def require_wider(narrow: nn.Module, wide: nn.Module) -> None:
+    """Stop where a layer would become narrower."""
+    shapes = wide.state_dict()
+    for name, tensor in narrow.state_dict().items():
+        if any(new < old for new, old in zip(shapes[name].shape, tensor.shape, strict=True)):
+            raise SystemExit(f"{name} has the shape {list(tensor.shape)}: give widths that are not smaller")
+
+
+def place_kernel(new: Tensor, old: Tensor, *, transposed: bool) -> None:
+    """Old outputs of a convolution hear of old inputs alone. Kernels: (out, in, ...), transposed ones (in, out, ...)."""
+    if transposed:
+        new[old.shape[0] :, : old.shape[1]] = 0
+    else:
+        new[: old.shape[0], old.shape[1] :] = 0
+    new[: old.shape[0], : old.shape[1]] = old
+
+
+def place_laws(new: Tensor, old: Tensor) -> None:
+    """The layer that gives scales in its first half and means in its second; both grow. New ones have the bias 0."""
+    wide, narrow = new.shape[0] // 2, old.shape[0] // 2
+    if old.ndim == 1:
+        new.zero_()
+    else:
+        new *= 0.1
+        new[:narrow, old.shape[1] :] = 0
+        new[wide : wide + narrow, old.shape[1] :] = 0
+    for start, part in ((0, old[:narrow]), (wide, old[narrow:])):
+        if old.ndim == 1:
+            new[start : start + narrow] = part
+        else:
+            new[start : start + narrow, : old.shape[1]] = part
+
+
+def measure(network: MeanScaleHyperprior, x: Tensor) -> tuple[float, float]:
+    """Bit/pixel and mean squared error (0..255) of an image (1, 3, H, W)."""
+    with torch.inference_mode():
+        output = network(x)
+        return float(output.bpp().mean()), float((output.x_hat.clamp(0, 1) - x).square().mean()) * 255**2
+
+
+def main() -> None:
+    """Read the arguments, widen, compare, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("weights", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--channels", type=int, required=True)
+    parser.add_argument("--latent-channels", type=int, required=True)
+    parser.add_argument("--image", type=Path, required=True, help="a photograph to compare both networks on")
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+    narrow = load_model(arguments.weights)
+    if not isinstance(narrow, MeanScaleHyperprior):
+        raise SystemExit(f"{arguments.weights} is of {narrow.architecture!r}, not of a mean-scale hyperprior")
+    wide = widened(narrow, arguments.channels, arguments.latent_channels, arguments.seed)
+    image = torch.from_numpy(read_image(arguments.image)[:SIDE, :SIDE].copy())
+    x = image.permute(2, 0, 1)[None].float() / 255
+    before, after = measure(narrow, x), measure(wide, x)
+    for name, (bpp, mse) in (("narrow", before), ("wide", after)):
+        print(f"{name:6} {bpp:.4f} bit/pixel, mean squared error {mse:.3f}")
+    if after[1] > MOST_LOSS * before[1]:
+        raise SystemExit("the wide network does not give what the narrow one gives: nothing is written")
+    notes = {key: value for key, value in read_header(arguments.weights).notes.items() if key == "trained_on"}
+    save_model(arguments.out, wide, notes)
+
+
+if __name__ == "__main__":
+    main()
