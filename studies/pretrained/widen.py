@@ -74,7 +74,7 @@ def require_wider(narrow: nn.Module, wide: nn.Module) -> None:
 
 
 def place_kernel(new: Tensor, old: Tensor, *, transposed: bool) -> None:
-    """Old outputs of a convolution hear of old inputs alone. Kernels: (out, in, ...), transposed ones (in, out, ...)."""
+    """Old outputs of a convolution hear of old inputs alone. Kernels: (out, in, ...); transposed: (in, out, ...)."""
     if transposed:
         new[old.shape[0] :, : old.shape[1]] = 0
     else:
