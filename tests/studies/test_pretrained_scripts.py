@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import json
+
 import pandas as pd
 import pytest
 
 from rdp.errors import TableError
+
+TRAINING = {
+    "task": {
+        "class_path": "rdp.training.RateDistortion",
+        "init_args": {"lmbda": 0.01, "distortion": {"class_path": "rdp.training.MeanSquaredError"}},
+    }
+}
+"""What a file of weights notes of its training, as far as refinement asks for it."""
 
 
 @pytest.fixture
@@ -30,7 +40,7 @@ def tiny(tmp_path, picture):
             options = {"activation": name[:-2]} if architecture == "factorized" else {}
             latent = 8 + 4 * seed if architecture == "hyperprior" else 8
             network = create_model(architecture, channels=8, latent_channels=latent, **options)
-            save_model(tmp_path / f"{architecture}-{name}.safetensors", network)
+            save_model(tmp_path / f"{architecture}-{name}.safetensors", network, {"training": json.dumps(TRAINING)})
     text += "[[hyperprior]]\nquality = [1, 2, 3, 4, 5]\n"
     text += 'point = "checkpoint:path={folder}/hyperprior-{quality}.safetensors"\n'
     text += '[[factorized]]\nactivation = ["relu", "gdn"]\nseed = [1, 2]\nlmbda = 0.01\n'
@@ -44,15 +54,19 @@ def tiny(tmp_path, picture):
 @pytest.mark.slow
 def test_the_hyperprior_study_runs_on_whatever_networks_there_are(script, tiny, capsys) -> None:
     folder, arguments = tiny
-    script("hyperprior").main(arguments, {"jpeg": ["jpeg:quality=10|30|60|90,optimise=true"]})
+    anchors = {"jpeg": ["jpeg:quality=10|30|60|90,optimise=true"]}
+    script("hyperprior").main([*arguments, "--refine", "1"], anchors)
     assert "hyperprior-5.safetensors" in capsys.readouterr().out
     points = pd.read_csv(folder / "out" / "hyperprior_points.csv")
-    assert list(points.curve.value_counts().loc[["jpeg", "hyperprior", "quality 4, steps"]]) == [4, 4, 5]
+    counts = points.curve.value_counts()
+    assert list(counts.loc[["jpeg", "hyperprior", "hyperprior, refine=1", "quality 4, steps"]]) == [4, 4, 4, 5]
+    assert all("refine=1" in point for point in points.point[points.curve == "hyperprior, refine=1"])
     assert set(points.images) == {2}
     ours = points[points.curve == "hyperprior"].set_index("point")
     steps = points[points.curve == "quality 1, steps"].set_index("point")
     assert ours.bpp.iloc[0] == steps.bpp[ours.index[0]]
     bd = pd.read_csv(folder / "out" / "hyperprior_bd.csv")
+    assert list(bd.curve) == ["hyperprior", "hyperprior, refine=1"]
     assert list(bd[["anchor", "anchor_points", "our_points"]].iloc[0]) == ["jpeg", 4, 4]
     assert (folder / "out" / "hyperprior.png").stat().st_size > 1000
 

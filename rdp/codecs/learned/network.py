@@ -199,7 +199,8 @@ class Network:
         size = self.size(*image.shape[:2])
         needed = self._refiner.peak_bytes(size.rows * size.columns * LATENT_STRIDE**2)
         check_memory(needed, size, self.resources.device)
-        pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None]
+        # A copy, for images may be read-only, which tensors cannot be.
+        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]
         return self._refiner.refine(y, pixels, Settings(refinement.steps, refinement.lmbda, float(step), tables))
 
     def synthesise(
