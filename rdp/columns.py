@@ -143,6 +143,8 @@ def describe(name: str, described: Mapping[str, Column] | None = None) -> Column
     return known or Column(name, "real", "", None, "column of the user's table")
 
 
+SET_LEVEL = ("fid", "kid", "fd_squeeze", "kd_squeeze", "swd")
+"""Distances of sets, by name: to suggest them. There are more, of networks that the user names."""
 _SET_LEVEL = re.compile(r"fid|kid|(fid|kid)_inception|(fd|kd)_[a-z][a-z0-9_]*|swd")
 
 

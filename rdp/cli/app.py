@@ -29,6 +29,12 @@ from rdp.cli.train import train_app
 from rdp.cli.weights import weights_app
 from rdp.errors import EXIT_INTERNAL, EXIT_INTERRUPTED, RdpError
 
+_KEPT = {
+    "evaluate": "what was committed is kept; the same command goes on from there",
+    "audit": "computed features are kept; the same command goes on from there",
+}
+"""What of a command's work is there after an interruption."""
+
 
 class _Group(TyperGroup):
     """Turns our errors into a message and an exit code, whichever command they come from."""
@@ -40,9 +46,8 @@ class _Group(TyperGroup):
             typer.echo(f"error: {error}", err=True)
             raise typer.Exit(error.exit_code) from error
         except KeyboardInterrupt as error:
-            goes_on = ctx.invoked_subcommand == "evaluate"
-            kept = ": what was committed is kept; the same command goes on from there" if goes_on else ""
-            typer.echo(f"interrupted{kept}", err=True)
+            kept = _KEPT.get(ctx.invoked_subcommand)
+            typer.echo(f"interrupted: {kept}" if kept else "interrupted", err=True)
             raise typer.Exit(EXIT_INTERRUPTED) from error
 
 

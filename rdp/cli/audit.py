@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,8 +12,10 @@ from rdp.cli.compare import whole_number
 from rdp.cli.options import require_folder
 from rdp.cli.telling import tell_result
 from rdp.cli.text import aligned, number_text
+from rdp.errors import SpecError
 
 if TYPE_CHECKING:
+    from rdp.metrics.patches import Small
     from rdp.report.audit_measures import Measure
     from rdp.report.audit_result import Audit, AuditRow, Comparison
 
@@ -34,7 +35,8 @@ def audit_command(
         list[str] | None,
         typer.Option(
             metavar="NAME,NAME",
-            help="Set-level metrics: swd, kid, fid, kd_squeeze, fd_squeeze; all whose weights are here, by default.",
+            help="Set-level metrics: swd, kid, fid, kd_squeeze, fd_squeeze; all whose weights are here, by default. "
+            "rdp metrics lists them.",
         ),
     ] = None,
     against: Annotated[
@@ -48,13 +50,16 @@ def audit_command(
     patches: Annotated[
         str, typer.Option(metavar="SIDE[@OFFSET,…]", help="Patches of the features, in pixels.")
     ] = "256",
+    small: Annotated[
+        str, typer.Option(metavar="refuse|mirror", help="Images smaller than a patch: refused, or mirrored up to one.")
+    ] = "refuse",
     points: Annotated[
         list[str] | None, typer.Option(metavar="PATTERN", help="Only these single points. Repeatable.")
     ] = None,
     columns: Annotated[
         str | None, typer.Option(help="Only these averages, comma-separated: psnr,lpips_squeeze.")
     ] = None,
-    draws: Annotated[str, typer.Option(metavar="N", help="Random mixtures of equal rate.")] = "20",
+    draws: Annotated[str, typer.Option(metavar="N", help="Random mixtures of about equal rate.")] = "20",
     resamples: Annotated[
         str, typer.Option(metavar="N", help="Draw the images anew so often, for intervals (not of Fréchet distances).")
     ] = "0",
@@ -81,10 +86,13 @@ def audit_command(
     from rdp.cli.progress import Terminal
     from rdp.metrics.patches import PatchGrid
     from rdp.report.audit import audit
-    from rdp.report.audit_files import document_text, write_audit
+    from rdp.report.audit_files import check_out, document_text, earlier_files, write_audit
 
+    earlier: tuple[str, ...] = ()
     if out is not None:
         require_folder(out)
+        check_out(out)
+        earlier = earlier_files(out)
     found = audit(
         run,
         selection,
@@ -92,7 +100,7 @@ def audit_command(
         against=against or (),
         network=network,
         held_out=held_out,
-        patches=PatchGrid.parse(patches),
+        patches=PatchGrid.parse(patches, _small(small)),
         points=points,
         columns=None if columns is None else _listed([columns]),
         draws=whole_number("--draws", draws),
@@ -110,10 +118,26 @@ def audit_command(
         lambda: describe_audit(found),
         lambda: document_text(found),
         json=json,
-        notes=found.notes,
+        notes=(*found.notes, *_replaced(earlier, written, out)),
         out=out,
         written=written,
     )
+
+
+def _small(text: str) -> Small:
+    known: dict[str, Small] = {"refuse": "refuse", "mirror": "mirror"}
+    if text in known:
+        return known[text]
+    raise SpecError(f"--small {text!r} is not allowed: it takes refuse or mirror")
+
+
+def _replaced(earlier: Sequence[str], written: Sequence[Path], out: Path | None) -> list[str]:
+    """A note where the folder had an audit before."""
+    if not earlier:
+        return []
+    removed = sorted(set(earlier) - {path.name for path in written})
+    words = f"; of that one are removed: {', '.join(removed)}" if removed else ""
+    return [f"{out} had an audit before, which this one replaces{words}"]
 
 
 def _listed(given: Sequence[str]) -> list[str]:
@@ -122,8 +146,12 @@ def _listed(given: Sequence[str]) -> list[str]:
 
 def describe_audit(found: Audit) -> str:
     """The audit for people: a row a line, and a sentence for each selection and set-level measure."""
+    from rdp.report.audit_sentences import sentence
+    from rdp.report.audit_text import style_of
+
     head = ["", "kind", "points", found.rate.heading, *(measure.heading for measure in found.measures)]
-    rows = [_row(found, row) for row in found.rows]
+    places = {measure.key: style_of(measure, found.rows) for measure in found.measures}
+    rows = [_row(found, row, places) for row in found.rows]
     lines = [
         f"{found.source}: {found.facts['images']} images, {found.facts['points']} points, patches "
         f"{found.facts['patches']}; of set-level distances less is better",
@@ -133,24 +161,20 @@ def describe_audit(found: Audit) -> str:
     for row in found.rows:
         if row.kind == "selection":
             lines += ["", f"{row.name} at {row.rate:.6g} {found.rate.unit}:"]
-            lines += [f"  {_sentence(found, one)}" for one in found.comparisons if _is_told(found, one, row.name)]
+            lines += [f"  {sentence(found, one)}" for one in found.comparisons if _is_told(found, one, row.name)]
     if found.intervals:
         lines += ["", *_interval_lines(found)]
     return "\n".join(lines)
 
 
-def _row(found: Audit, row: AuditRow) -> list[str]:
+def _row(found: Audit, row: AuditRow, places: Mapping[str, int | None]) -> list[str]:
+    from rdp.report.audit_sentences import spread_text
+
     name = found.short.get(row.name, row.name) if row.kind == "point" else row.name
     if row.kind == "curve" and len([one for one in found.rows if one.kind == "selection"]) > 1:
         name += f", as {row.of}"
     cells = [name, _KINDS[row.kind], str(row.points), number_text(row.rate)]
-    return [*cells, *(_value(row, measure) for measure in found.measures)]
-
-
-def _value(row: AuditRow, measure: Measure) -> str:
-    text = number_text(row.values.get(measure.key), 5)
-    spread = row.deviations.get(measure.key)
-    return text if spread is None else f"{text} ± {number_text(spread, 2)}"
+    return [*cells, *(spread_text(row.values.get(key), row.deviations.get(key), places[key]) for key in places)]
 
 
 def _is_told(found: Audit, one: Comparison, selection: str) -> bool:
@@ -161,45 +185,15 @@ def _measure(found: Audit, key: str) -> Measure:
     return next(measure for measure in found.measures if measure.key == key)
 
 
-def _sentence(found: Audit, one: Comparison) -> str:
-    parts = []
-    if one.single is not None:
-        short = found.short.get(one.single, one.single)
-        parts.append(
-            f"{_more(one.value, one.single_value)} the best single point at or below its rate, {short} at "
-            f"{one.single_rate:.4g} ({number_text(one.single_value, 4)})"
-        )
-    if one.curve is not None:
-        parts.append(
-            f"{_more(one.value, one.curve_value)} the best curve at its rate, {one.curve} "
-            f"({number_text(one.curve_value, 4)})"
-        )
-    if one.random is not None:
-        parts.append(
-            f"{_more(one.value, one.random)} random mixtures ({number_text(one.random, 4)} ± "
-            f"{number_text(one.random_deviation, 2)})"
-        )
-    said = "; ".join(parts) or "there is nothing at its rate to compare it with"
-    return f"{_measure(found, one.measure).title} {number_text(one.value, 4)}: {said}"
-
-
-def _more(value: float, other: float | None) -> str:
-    """`12.3 % below`, or `0.001 above` where a ratio says nothing."""
-    difference = value - (other or 0.0)
-    if math.isclose(value, other or 0.0, rel_tol=1e-9):
-        return "the same as"
-    side = "below" if difference < 0 else "above"
-    if value > 0 and other is not None and other > 0:
-        return f"{100 * abs(difference) / other:.3g} % {side}"
-    return f"{abs(difference):.3g} {side}"
-
-
 def _interval_lines(found: Audit) -> list[str]:
+    from rdp.report.audit_text import style_of, value_text
+
     level = found.intervals[0].interval
     rows: list[Sequence[Any]] = [("measure", "of", "value", f"{100 * level.confidence:g} % interval")]
     for one in found.intervals:
         name = found.short.get(one.row, one.row)
-        ends = f"{number_text(one.interval.low, 4)} to {number_text(one.interval.high, 4)}"
+        places = style_of(_measure(found, one.measure), found.rows)
+        ends = f"{value_text(one.interval.low, places)} to {value_text(one.interval.high, places)}"
         of = f"{name} less {one.less}" if one.less else name
-        rows.append((_measure(found, one.measure).title, of, number_text(one.interval.value, 4), ends))
+        rows.append((_measure(found, one.measure).title, of, value_text(one.interval.value, places), ends))
     return [f"{level.resamples} resamples of the images, seed {level.seed}:", *aligned(rows, left=(0, 1))]

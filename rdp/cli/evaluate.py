@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import warnings
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rdp.errors import EXIT_FAILED_CELLS
+
+if TYPE_CHECKING:
+    from rdp.tables import Run
 
 _LISTED = 5
 
@@ -82,7 +85,12 @@ def evaluate_command(
             progress=Terminal(quiet),
         )
     session = run.sessions[-1]
-    typer.echo(json.dumps({"run": str(run.path), **session}) if as_json else _summary(str(run.path), session))
+    held = _held(run)
+    typer.echo(
+        json.dumps({"run": str(run.path), **session, "run_images": held[0], "run_points": held[1]})
+        if as_json
+        else _summary(str(run.path), session, *held)
+    )
     if session["failed"] or session["failed_scores"]:
         messages = list(session["messages"].items())
         for message, count in messages[:_LISTED]:
@@ -92,7 +100,16 @@ def evaluate_command(
         raise typer.Exit(EXIT_FAILED_CELLS)
 
 
-def _summary(path: str, session: dict[str, Any]) -> str:
+def _held(run: Run) -> tuple[int, int]:
+    """How many images and points the run folder has rows of, those of earlier calls among them."""
+    import pyarrow.compute as pc
+
+    data = run.table().data
+    images = data.select(["dataset", "image"]).group_by(["dataset", "image"]).aggregate([]).num_rows
+    return images, int(pc.count_distinct(data.column("point")).as_py())
+
+
+def _summary(path: str, session: dict[str, Any], images: int, points: int) -> str:
     failed = session["failed"]
     parts = [f"{session['encoded']} cells encoded and scored"]
     if session["scored"]:
@@ -101,4 +118,11 @@ def _summary(path: str, session: dict[str, Any]) -> str:
         parts.append(f"{failed} cells and {session['failed_scores']} scores FAILED")
     if not session["encoded"] and not session["scored"] and not failed:
         parts = ["nothing was missing"]
-    return f"{path}: {', '.join(parts)} in {session['wall_s']:.1f} s"
+    from rdp.selection.words import counted
+
+    own = session["options"]["images"]
+    earlier = f", {images - own} of them of earlier calls" if images > own else ""
+    return (
+        f"{path}: {', '.join(parts)} in {session['wall_s']:.1f} s; the run has {counted(images, 'image')}{earlier}, at "
+        f"{counted(points, 'point')}"
+    )

@@ -8,6 +8,7 @@ import typer
 
 if TYPE_CHECKING:
     from rdp.metrics import MetricDescription
+    from rdp.metrics.set_level import SetLevelDescription
 
 _PIPE_WIDTH = 240
 """Characters a line where there is no terminal."""
@@ -18,17 +19,28 @@ _BETTER = {"lower": "lower", "higher": "higher", None: ""}
 def metrics_command(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")] = False,
 ) -> None:
-    """List the metrics: columns, unit, direction, meaning, least image size, and weights."""
+    """List the metrics: columns, unit, direction, meaning, least image size, and weights; and the distances of sets."""
     from rdp.metrics import describe_metrics, pyiqa_version
+    from rdp.metrics.set_level import describe_set_level
 
-    described = describe_metrics()
+    described, sets = describe_metrics(), describe_set_level()
     if json:
         import json as json_module
 
-        document = {"metrics": [_document(metric) for metric in described], "pyiqa": pyiqa_version()}
+        document = {
+            "metrics": [_document(metric) for metric in described],
+            "set_level": [_set_document(one) for one in sets],
+            "pyiqa": pyiqa_version(),
+        }
         typer.echo(json_module.dumps(document, indent=2, allow_nan=False))
         return
     _print_table(described)
+    typer.echo("\nDistances of sets, of all images together (rdp solve --minimize NAME, rdp audit --metric NAME):")
+    _print_sets(sets)
+    if not all([*(one.ready for one in described), *(one.ready for one in sets)]):
+        typer.echo(
+            "Missing or wrong weights: `rdp weights fetch NAME`, or `rdp weights list` for what they are.", err=True
+        )
     version = pyiqa_version()
     installed = f"version {version} is installed" if version else "not installed: pip install pyiqa"
     typer.echo(
@@ -76,10 +88,42 @@ def _print_table(described: list[MetricDescription]) -> None:
                 column.meaning,
             )
     Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH).print(table)
-    if any(not metric.ready for metric in described):
-        typer.echo(
-            "Missing or wrong weights: `rdp weights fetch NAME`, or `rdp weights list` for what they are.", err=True
-        )
+
+
+def _print_sets(described: list[SetLevelDescription]) -> None:
+    import sys
+
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("distance", "or", "better", "least patch", "weights", "meaning"):
+        table.add_column(heading, overflow="fold", justify="right" if heading == "least patch" else "left")
+    for one in described:
+        table.add_row(one.name, one.short, "lower", f"{one.least_side} px", _set_weights(one), one.meaning)
+    Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH).print(table)
+
+
+def _set_weights(one: SetLevelDescription) -> str:
+    package = f"; pip install {one.package}" if one.package else ""
+    if not one.weights:
+        return "none"
+    return (one.problem or one.found or f"{one.weights[0]} (missing)") + package
+
+
+def _set_document(one: SetLevelDescription) -> dict[str, Any]:
+    return {
+        "name": one.name,
+        "short": one.short,
+        "better": "lower",
+        "meaning": one.meaning,
+        "least_side": one.least_side,
+        "weights": list(one.weights),
+        "weights_found": one.found,
+        "package_missing": one.package,
+        "ready": one.ready,
+        "message": one.problem,
+    }
 
 
 def _weights(metric: MetricDescription) -> str:

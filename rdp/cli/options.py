@@ -60,12 +60,19 @@ def require_writable(out: Path) -> None:
 
 
 def require_folder(out: Path) -> None:
-    """Make the folder where it is missing; raises `SpecError` for a file of that name."""
+    """See that a folder can be made, or written to, and make none: what fails later leaves no empty folder behind.
+
+    Raises `SpecError` for a file of that name, and what a folder that cannot be written raises.
+    """
+    import tempfile
+
     from rdp.tables.manifest import write_error
 
+    if out.exists() and not out.is_dir():
+        raise SpecError(f"--out {out} is a file; name a folder")
     try:
-        out.mkdir(parents=True, exist_ok=True)
-    except FileExistsError as error:
-        raise SpecError(f"--out {out} is a file; name a folder") from error
+        there = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
+        with tempfile.TemporaryDirectory(dir=there):
+            pass
     except OSError as error:
         raise write_error(out, error) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +13,7 @@ from rdp.cli import set_options as sets
 from rdp.cli.options import number, require_writable
 from rdp.cli.solve_sets import names_sets, require_unused, solve_sets
 from rdp.cli.table import read_column_map
-from rdp.errors import EXIT_INFEASIBLE, EXIT_NO_SELECTION
+from rdp.errors import EXIT_INFEASIBLE, EXIT_INTERRUPTED, EXIT_NO_SELECTION
 
 if TYPE_CHECKING:
     from rdp.selection import Selection
@@ -104,8 +105,10 @@ def solve_command(
 ) -> None:
     """Choose one operating point for every image, so that averages keep to what you ask for, provably.
 
-    A distance of sets, such as kid or swd, can be minimised (--minimize) or held to at most a value (--at-most) too:
-    its features are computed from the pictures of the run folder and kept there.
+    A distance of sets can be minimised (--minimize) or held to at most a value (--at-most) too: fid, kid, fd_squeeze,
+    kd_squeeze, swd, and fd_NAME and kd_NAME of a --network. Its features are computed from the pictures of the run
+    folder and kept there; fid and kid need the weights of an Inception network (rdp weights list). Without --time-limit
+    their search ends after about two minutes. Ctrl-C gives the best selection so far.
 
     IMAGE=POINT is parted where the table knows both halves, as names may hold '=' themselves; COLUMN=NUMBER and
     COLUMN=images|pixels are parted at their last '=', OURS=THEIRS at its first.
@@ -161,8 +164,13 @@ def solve_command(
             "--solver": solver != "auto",
             "--max-points": max_points is not None,
         }
-        made = solve_sets(source, words, gap=enough, seed=seed, refused=refused, options=features, quiet=json, **how)
-        _answer(made, json, out)
+        _answer_sets(
+            lambda: solve_sets(
+                source, words, gap=enough, seed=seed, refused=refused, options=features, quiet=json, **how
+            ),
+            json,
+            out,
+        )
         return
     require_unused(features)
     if memory is not None:
@@ -181,10 +189,20 @@ def solve_command(
     _exit(selection)
 
 
-def _answer(selection: Selection, json: bool, out: Path | None) -> None:
-    """Print a selection, write it, and exit as it says."""
+def _answer_sets(solved: Callable[[], Selection], json: bool, out: Path | None) -> None:
+    """Print a selection, write it, and exit as it says; after Ctrl-C the best one so far."""
+    from rdp.selection.setlevel.result import SolveInterrupted
+
+    try:
+        selection, stopped = solved(), False
+    except SolveInterrupted as stop:
+        selection, stopped = stop.selection, True
     _show(selection, json=json, quiet=json)
     _save(selection, json, out)
+    if stopped:
+        kept = f"is in {out}" if out is not None else "stands above; --out FILE writes it"
+        typer.echo(f"interrupted: the best selection so far {kept}", err=True)
+        raise typer.Exit(EXIT_INTERRUPTED)
     _exit(selection)
 
 
@@ -231,4 +249,9 @@ def _exit(selection: Selection) -> None:
         raise typer.Exit(EXIT_NO_SELECTION)
     if selection.status is Status.FEASIBLE:
         gap = "unknown" if selection.gap is None else f"at most {selection.gap:.3g} of the objective"
-        typer.echo(f"not proven best: the distance from the best selection is {gap}", err=True)
+        from rdp.cli.solve_sets import stopped_words
+
+        told = stopped_words(selection)
+        typer.echo(
+            f"not proven best: the distance from the best selection is {gap}{'; ' if told else ''}{told}", err=True
+        )

@@ -91,7 +91,31 @@ def set_lines(selection: Selection) -> list[str]:
     head = ("distance of sets", "as optimised or bounded", "as reported", "patches", "features")
     rows = [(_called(one), *_numbers(one)) for one in values]
     covers = getattr(selection, "covers", "")
-    return ["", *aligned([head, *rows], left=(0, 4)), covers]
+    said = [one for one in (covers, *map(_negative, values), stopped_words(selection)) if one]
+    return ["", *aligned([head, *rows], left=(0, 4)), *said]
+
+
+def stopped_words(selection: Selection) -> str:
+    """What ended the search for a selection with distances of sets before it was proven best; empty where it was."""
+    stopped = getattr(selection, "stopped", "")
+    if stopped == "time":
+        return (
+            f"the time ran out after {selection.elapsed_s:.0f} s: a longer --time-limit SECONDS looks further for "
+            "better selections and for a better bound"
+        )
+    if stopped == "interrupted":
+        return f"interrupted after {selection.elapsed_s:.0f} s: this is the best selection so far"
+    return ""
+
+
+def _negative(one: SetValue) -> str:
+    """What a score below 0 means; empty for others."""
+    if one.score is None or one.score >= 0 or "kernel" not in one.facts:
+        return ""
+    return (
+        f"{one.name} is reported below 0: with {one.facts.get('patches')} patches, each of which meets its own "
+        "reconstruction, the unbiased estimate comes out too small; compare differences, not the sign"
+    )
 
 
 def _numbers(one: SetValue) -> tuple[str, str, str, str]:

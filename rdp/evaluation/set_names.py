@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal
 
 from rdp.columns import is_set_level
 from rdp.errors import SpecError, suggest
+from rdp.metrics import set_level
 from rdp.metrics.feature_networks import NETWORKS
 
 if TYPE_CHECKING:
@@ -23,8 +24,7 @@ if TYPE_CHECKING:
 
 Distance = Literal["frechet", "kernel", "sliced"]
 
-SHORT = {"fid": "fid_inception", "kid": "kid_inception"}
-SLICED = "swd"
+SHORT, SLICED = set_level.SHORT, set_level.SLICED
 _OWN = re.compile(r"(fd|kd)_([a-z][a-z0-9_]*)")
 
 

@@ -16,6 +16,7 @@ from rdp.errors import MetricError, RunFolderError, SpecError, suggest
 from rdp.evaluation.feature_arrays import CellArrays, Float32
 from rdp.evaluation.features import compute_features, compute_projections
 from rdp.evaluation.pictures import ImageKey, Places, image_keys, known_images
+from rdp.evaluation.set_checks import check_first
 from rdp.evaluation.set_names import SET_METRICS, SetMetric, is_set_metric, set_metric
 from rdp.execution import Progress
 from rdp.images.files import PathLike
@@ -70,6 +71,11 @@ class RunScorer:
 
     def relaxed(self, shares: Weights) -> Relaxed:
         return self.scorer.relaxed(shares)
+
+    def below(self) -> SetScorer | None:
+        """That of the scorer, where it has one (see `rdp.analysis.sets.base.SetScorer`)."""
+        made = getattr(self.scorer, "below", None)
+        return None if made is None else made()
 
     def exchange(self, choice: Choice) -> Exchange:
         return self.scorer.exchange(choice)
@@ -139,6 +145,7 @@ def set_scorers(
         "codec_files": tuple(codec_files),
         "progress": progress,
     }
+    check_first(opened, asked.values(), network, patches or PatchGrid(), seed, how["points"], keys)
     features: dict[str, _Loaded] = {}
     made: dict[str, RunScorer] = {}
     for name, metric in asked.items():

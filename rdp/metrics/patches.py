@@ -155,5 +155,17 @@ class PatchGrid:
         more = f" and {len(without) - _LISTED} more" if len(without) > _LISTED else ""
         return (
             f"{len(without)} of {count} images have no patch of {self.name}, which takes {needed} pixels along both "
-            f"sides: {shown}{more}. Leave them out, take smaller patches, or mirror them up to a patch"
+            f"sides: {shown}{more}. {self._remedy(without)}"
+        )
+
+    def _remedy(self, without: Sequence[tuple[str, int, int]]) -> str:
+        """What helps images that have no patch."""
+        least = min(min(width, height) for _, width, height in without)
+        # The grid scaled down to a smaller side keeps its first offset's part of it.
+        sides = (s for s in range(min(least, self.side), 0, -1) if s + min(self.offsets) * s // self.side <= least)
+        fits = next(sides, 1)
+        smaller = f"Patches of at most {fits} pixels a side fit into every image (--patches {fits}); or "
+        return (
+            f"{smaller}small images are mirrored up to a patch (rdp audit --small mirror, PatchGrid(small='mirror')), "
+            "or left out of the run"
         )

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rdp.columns import COLUMNS, Column
+from rdp.columns import COLUMNS, Column, is_set_level
 from rdp.errors import SpecError, WeightsError, suggest
 from rdp.metrics.base import Metric, MetricPlan
+from rdp.metrics.set_level import set_level_names
 from rdp.weights import (
     WeightsEntry,
     WeightsFile,
@@ -206,9 +207,16 @@ def _check_name(name: str) -> None:
     if base in METRICS and colon:
         takes = "takes only model=FILE" if base == "niqe" else "takes no options"
         raise SpecError(f"metric {name!r}: {base} {takes}")
+    if is_set_level(name):
+        raise SpecError(
+            f"metric {name!r} is a distance of sets, of all images together, and no column of single images: name it "
+            f"in rdp solve RUN --minimize {name}, or in rdp audit RUN --metric {name}"
+        )
+    near = suggest(name, (*known, *set_level_names()))
     raise SpecError(
-        f"unknown metric {name!r}.{suggest(name, known)} The metrics are: {', '.join(known)}; pyiqa:NAME, for those of "
-        "the package pyiqa; and niqe:model=FILE"
+        f"unknown metric {name!r}.{near} The metrics are: {', '.join(known)}; pyiqa:NAME, for those of "
+        f"the package pyiqa; and niqe:model=FILE. Distances of sets, for rdp solve and rdp audit: "
+        f"{', '.join(set_level_names())}"
     )
 
 

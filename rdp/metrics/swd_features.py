@@ -85,7 +85,7 @@ def common_levels(sizes: Iterable[tuple[str, int, int]]) -> int:
         try:
             count = level_count(height, width)
         except MetricError as error:
-            raise MetricError(f"{name}: {error}. Leave it out of a set that is scored by swd") from error
+            raise MetricError(f"{name}: {error}. Score without swd, or evaluate a run without this image") from error
         least = count if least is None else min(least, count)
     if least is None:
         raise MetricError("a set of images is empty: there are no patches")

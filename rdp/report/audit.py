@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rdp.errors import MetricError, SpecError, TableError, suggest
+from rdp.evaluation.set_names import set_metric
 from rdp.execution import Progress, Silent
 from rdp.metrics.patches import PatchGrid
 from rdp.report.audit_measures import (
@@ -42,7 +43,7 @@ from rdp.report.audit_measures import (
     set_measures,
     warnings_of,
 )
-from rdp.report.audit_mixtures import Mixture, read_mixtures
+from rdp.report.audit_mixtures import Mixture, equal_images, read_mixtures, refuse_repeated
 from rdp.report.audit_result import Audit, AuditInterval, AuditRow, Comparison, RowKind
 from rdp.report.audit_rows import assemble
 from rdp.report.audit_table import Table
@@ -64,6 +65,8 @@ __all__ = ["Audit", "AuditInterval", "AuditRow", "Comparison", "RowKind", "audit
 DRAWS = 20
 """Random mixtures for each selection."""
 RATE = "bpp"
+MOST_NAMED = 12
+"""Of more points than these a message does not list the names."""
 
 
 def audit(
@@ -108,7 +111,7 @@ def audit(
 
     Raises:
         TableError: a selection of other images, points or averages, or without chosen points.
-        SpecError: unknown metrics, points or columns, and options out of range.
+        SpecError: unknown metrics, points or columns, options out of range, and a file of a selection given twice.
         WeightsError, DependencyError, MetricError: a metric that was named and cannot be had.
         RunFolderError: originals that are gone, and files that do not decode to what was scored.
     """
@@ -116,6 +119,7 @@ def audit(
     opened = run if isinstance(run, Run) else Run(run)
     cells = make_cells(make_grid(opened.table()))
     complete = [all(there) for there in cells.present.T.tolist()]
+    refuse_repeated((selections, against))
     mixtures = read_mixtures(selections, cells, complete)
     mixtures += _others(against, cells, complete, mixtures)
     grid = patches or PatchGrid()
@@ -132,12 +136,12 @@ def audit(
     found = [one.measure for one in scored]
     facts = {
         "images": len(sizes), "points": len(kept), "rate": rate.key, "patches": grid.name, "draws": draws,
-        "resamples": resamples, "seed": seed,
+        "resamples": resamples, "seed": seed, "selections": {one.name: one.source for one in mixtures},
     }  # fmt: skip
     return Audit(
         str(opened.path), measure_of(rate), (*map(measure_of, averages), *found), rows, comparisons, intervals,
-        dict(shorten(kept).short), facts, (*notes, *_left_out(cells, complete, mixtures), *more),
-        tuple(warnings_of(found, len(sizes))),
+        dict(shorten(kept).short), facts, (*notes, *_left_out(cells, complete, mixtures), *_same(mixtures), *more),
+        (*_repeated(cells), *warnings_of(found, len(sizes))),
     )  # fmt: skip
 
 
@@ -171,10 +175,15 @@ def _metrics(
 ) -> tuple[list[str], list[str]]:
     """The names of what is scored, and notes about what is left out where nothing was named."""
     if metrics is None:
+        if network is not None:
+            grid.check(sizes)
         return ready_metrics(grid, sizes)
     names = check_metrics(metrics, network)
     if not names:
         raise SpecError("no set-level metric is named: leave metrics out for all that this machine has")
+    # Before anything is computed: the features of one metric may take hours, and another's images be too small.
+    if network is not None or any(set_metric(name, network).network for name in names):
+        grid.check(sizes)
     return names, []
 
 
@@ -200,7 +209,10 @@ def _places(
         for pattern in points:
             hits = {k for k, name in enumerate(known) if name == pattern or fnmatchcase(name, pattern)}
             if not hits:
-                raise SpecError(f"{source} has no point {pattern!r}.{suggest(pattern, list(known))}")
+                listed = ", ".join(known) if len(known) <= MOST_NAMED else f"see rdp table show {source} --points"
+                raise SpecError(
+                    f"{source} has no point {pattern!r}.{suggest(pattern, list(known))} Its points: {listed}"
+                )
             named |= hits
         wanted &= named
     for mixture in mixtures:
@@ -247,6 +259,25 @@ def _held_out(grid: PatchGrid, sizes: Sequence[tuple[str, int, int]], notes: lis
         notes.append(f"features of held-out patches are left out: {error}")
         return grid
     return shifted
+
+
+def _repeated(cells: Cells) -> list[str]:
+    """A warning for each picture that is there under several names."""
+    return [
+        f"{', '.join(group)} are the same picture: it counts {len(group)} times in every average and distance, and "
+        "points exchanged between its copies make the same set; evaluate it once"
+        for group in equal_images(cells)
+    ]
+
+
+def _same(mixtures: Sequence[Mixture]) -> list[str]:
+    """A note for each mixture that makes the same set as an earlier one."""
+    notes = []
+    for number, one in enumerate(mixtures):
+        first = next((other.name for other in mixtures[:number] if other.is_same(one.choice)), None)
+        if first is not None:
+            notes.append(f"{one.name} chooses the same points as {first}: their values are the same")
+    return notes
 
 
 def _left_out(cells: Cells, complete: Sequence[bool], mixtures: Sequence[Mixture]) -> list[str]:

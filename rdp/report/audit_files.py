@@ -10,7 +10,7 @@
     rows                      kind (point, selection, against, curve, random), name, of, rate, points, values and
                               deviations by key
     comparisons               selection, measure, value, single, single_value, single_rate, curve, curve_value, random,
-                              random_deviation
+                              random_deviation, random_rate
     intervals                 row, measure, less (a selection, or empty), value, low, high, deviation, resamples, seed,
                               confidence, reliable
     notes, warnings
@@ -20,42 +20,53 @@ A number that is not there is null; an infinite one is null too, and `<name>_is`
 
 from __future__ import annotations
 
+import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import rdp
+from rdp.errors import SpecError
 from rdp.report.audit_figure import draw_measure
 from rdp.report.audit_text import audit_text
 from rdp.report.figure import FigureFormat
 from rdp.report.writing import FIGURES, check_output, write_files
 from rdp.selection.document import json_text, number
+from rdp.selection.words import counted
+from rdp.tables.manifest import MANIFEST
+from rdp.tables.run import RUN
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from rdp.report.audit_measures import Measure
     from rdp.report.audit_result import Audit, AuditInterval
 
 VERSION = 1
 KIND = "audit"
+TABLES = ("audit.md", "audit.csv", "audit_comparisons.csv", "audit_intervals.csv", "audit.json")
+_STEM = re.compile(r"audit_[a-z0-9_]+")
 
 
 def write_audit(audit: Audit, out: str | Path, *, figures: Sequence[FigureFormat] = FIGURES) -> tuple[Path, ...]:
     """Write `audit.md`, the tables as CSV, `audit.json` and a figure a set-level measure into the folder `out`.
 
-    Figures are of the measures that are not of held-out patches. Returns the paths. Raises `SpecError` for unknown
-    formats of figures, and `RunFolderError` where a file cannot be written.
+    What an earlier audit has left in the folder and this one does not write is removed, so that all files there are of
+    one audit. Returns the paths. Raises `SpecError` for unknown formats of figures and for a run folder (`check_out`),
+    and `RunFolderError` where a file cannot be written.
     """
     check_output("figures", figures, FIGURES)
+    check_out(out)
     drawn: dict[str, bytes] = {}
     captions: dict[str, str] = {}
     for measure in audit.measures:
-        if figures and measure.part in ("set", "network"):
-            stem = f"audit_{measure.key}"
+        if figures and measure.of_set:
+            stem = figure_stem(measure.key)
             drawn |= {f"{stem}.{kind}": data for kind, data in draw_measure(audit, measure, figures).items()}
-            captions[f"{measure.title} against rate"] = f"{stem}.{figures[0]}"
+            captions[caption_of(audit, measure)] = f"{stem}.{figures[0]}"
     files = {
         "audit.md": audit_text(audit, captions).encode(),
         "audit.csv": rows_frame(audit).to_csv(index=False).encode(),
@@ -65,7 +76,48 @@ def write_audit(audit: Audit, out: str | Path, *, figures: Sequence[FigureFormat
     if audit.intervals:
         files["audit_intervals.csv"] = intervals_frame(audit).to_csv(index=False).encode()
     files |= drawn
-    return write_files(Path(out), files)
+    stale = set(earlier_files(out)) - set(files)
+    paths = write_files(Path(out), files)
+    for name in sorted(stale):
+        (Path(out) / name).unlink(missing_ok=True)
+    return paths
+
+
+def check_out(out: str | Path) -> None:
+    """Raise `SpecError` for a run folder, which is no place for an audit's files."""
+    if all((Path(out) / name).is_file() for name in (RUN, MANIFEST)):
+        raise SpecError(f"--out {out} is a run folder; name another, or one in it, such as {Path(out) / 'audit'}")
+
+
+def earlier_files(out: str | Path) -> tuple[str, ...]:
+    """Names of the files of an earlier audit that lie in a folder, as its `audit.json` tells; none without one."""
+    folder = Path(out)
+    try:
+        document = json.loads((folder / "audit.json").read_text(encoding="utf-8"))
+        keys = [str(measure["key"]) for measure in document["measures"]] if document["kind"] == KIND else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return ()
+    if keys is None:
+        return ()
+    # Only names as this module makes them: the document may have been changed.
+    stems = [stem for stem in map(figure_stem, keys) if _STEM.fullmatch(stem)]
+    names = (*TABLES, *(f"{stem}.{kind}" for stem in stems for kind in FIGURES))
+    return tuple(name for name in names if (folder / name).is_file())
+
+
+def figure_stem(key: str) -> str:
+    """The name of a measure's figure without its suffix."""
+    return f"audit_{key.replace('@', '_')}"
+
+
+def caption_of(audit: Audit, measure: Measure) -> str:
+    """What the figure of a measure shows."""
+    images = counted(audit.facts["images"], "image")
+    return (
+        f"{measure.title} against the rate: {measure.meaning}, {measure.facts.get('patches', 'no')} patches of "
+        f"{images}. Numbers beside single points are their settings; random mixtures have a bar of one "
+        "standard deviation"
+    )
 
 
 def document_text(audit: Audit) -> str:

@@ -32,6 +32,8 @@ Part = Literal["average", "set", "held out", "network"]
 HELD_OUT = "@held_out"
 NEXT_SEED = 1
 """Added to the seed for the patches of `swd` that are held out."""
+STAND_IN = "squeeze"
+"""The network whose distances stand in for FID and KID."""
 _WORDS = {"frechet": "Fréchet distance", "kernel": "unbiased kernel distance", "sliced": "sliced Wasserstein distance"}
 
 
@@ -152,6 +154,7 @@ def _set_measure(
 ) -> SetMeasure:
     held = part == "held out"
     words = _WORDS[metric.distance] + (f" of {metric.network} features" if metric.network else "")
+    words += f" (a stand-in, {other_than_of(metric.name)})" if metric.network == STAND_IN else ""
     of = f"patches {source.grid.name}" if metric.network else f"seed {source.seed}"
     measure = Measure(
         key=metric.name + (HELD_OUT if held else ""),
@@ -164,6 +167,11 @@ def _set_measure(
         facts=scorer.facts(),
     )
     return SetMeasure(measure, metric, scorer, lambda: _arrays(source, metric, network))
+
+
+def other_than_of(metric: str) -> str:
+    """`not KID`: what a distance (its full name) of features of no Inception is not to be taken for; else empty."""
+    return {"fd": "not FID", "kd": "not KID"}.get(metric.partition("_")[0], "")
 
 
 def _arrays(source: Source, metric: SetMetric, network: str | nn.Module | None) -> CellArrays:

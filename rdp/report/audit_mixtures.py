@@ -9,14 +9,15 @@ and bounded.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from rdp.errors import TableError
+from rdp.errors import SpecError, TableError
 from rdp.report.averages import Average, Cells
 from rdp.report.study import SAME, Selections, named_selections
 from rdp.selection import Selection
@@ -37,7 +38,8 @@ class Mixture:
     """One point for every image: `choice` (N,) are numbers of the run's points.
 
     `by_pixels`: it was solved with the rate of all bits by all pixels. `charged`: its own rate has bits beside the
-    files, which the audit leaves out. `against`: it is there to be compared with.
+    files, which the audit leaves out. `against`: it is there to be compared with. `source`: the file that it is of,
+    empty for one in memory. `alike` (N,): images of equal pixels have equal numbers; None where no two are.
     """
 
     name: str
@@ -45,6 +47,42 @@ class Mixture:
     by_pixels: bool = False
     charged: bool = False
     against: bool = False
+    source: str = ""
+    alike: IntArray | None = None
+
+    def is_same(self, choice: IntArray) -> bool:
+        """Whether a choice (N,) makes the same set of pictures: points of equal images may be exchanged."""
+        if self.alike is None:
+            return bool(np.array_equal(choice, self.choice))
+        one, other = (points[np.lexsort((points, self.alike))] for points in (choice, self.choice))
+        return bool(np.array_equal(one, other))
+
+
+def equal_images(cells: Cells) -> tuple[tuple[str, ...], ...]:
+    """Names of the images that have the same pixels as others, in groups; data set and name where sets are several."""
+    grid = cells.grid
+    numbers = _alike(cells)
+    if numbers is None:
+        return ()
+    several = len(set(grid.datasets)) > 1
+    names = [
+        f"{dataset}/{image}" if several else image for dataset, image in zip(grid.datasets, grid.images, strict=True)
+    ]
+    groups: dict[int, list[str]] = {}
+    for name, number in zip(names, numbers.tolist(), strict=True):
+        groups.setdefault(number, []).append(name)
+    return tuple(tuple(group) for group in groups.values() if len(group) > 1)
+
+
+def _alike(cells: Cells) -> IntArray | None:
+    """A number (N,) for the pixels of each image; None where all are different."""
+    data = cells.grid.table.data
+    columns = ("dataset", "image", "pixels_sha256")
+    rows = zip(*(data.column(name).to_pylist() for name in columns), strict=True)
+    hashes = {(dataset, image): pixels for dataset, image, pixels in rows}
+    own = [hashes[key] for key in zip(cells.grid.datasets, cells.grid.images, strict=True)]
+    found = {pixels: number for number, pixels in enumerate(dict.fromkeys(own))}
+    return None if len(found) == len(own) else np.array([found[pixels] for pixels in own], np.int64)
 
 
 def read_mixtures(given: Selections, cells: Cells, usable: Sequence[bool], against: bool = False) -> list[Mixture]:
@@ -54,13 +92,33 @@ def read_mixtures(given: Selections, cells: Cells, usable: Sequence[bool], again
     chosen points, and for one that is not of this run's images, points and averages.
     """
     found = []
+    alike = _alike(cells)
     for name, one in named_selections(given).items():
         document, where = (one.to_dict(), name) if isinstance(one, Selection) else (read_document(Path(one)), str(one))
         try:
-            found.append(_mixture(name, document, cells, usable, against, where))
+            mixture = _mixture(name, document, cells, usable, against, where)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise TableError(f"{where} is damaged: {type(error).__name__} {error}") from error
+            raise TableError(
+                f"{where} is damaged, or was changed by hand ({type(error).__name__} {error}): solve again"
+            ) from error
+        found.append(replace(mixture, source="" if isinstance(one, Selection) else str(one), alike=alike))
     return found
+
+
+def refuse_repeated(given: Sequence[Selections]) -> None:
+    """Raise `SpecError` for a file that is given twice, also under two paths; names of a mapping may share one."""
+    seen: set[Path] = set()
+    for several in given:
+        if isinstance(several, Mapping):
+            continue
+        listed = [several] if isinstance(several, (Selection, str, os.PathLike)) else list(several)
+        for one in listed:
+            if isinstance(one, Selection):
+                continue
+            place = Path(one).resolve()
+            if place in seen:
+                raise SpecError(f"the selection {one} is given twice: every row of it would stand twice; leave one out")
+            seen.add(place)
 
 
 def _mixture(
@@ -93,7 +151,10 @@ def _choice(chosen: Sequence[Mapping[str, Any]], cells: Cells, usable: Sequence[
     number = {point: k for k, point in enumerate(grid.points)}
     for image_key, point in points.items():
         if point not in number:
-            raise TableError(f"{where} chooses {point!r}, which {source} does not have: it is of another run")
+            raise TableError(
+                f"{where} chooses {point!r} for {image_key[1]!r}, a point that {source} does not have: it is of "
+                "another run, or was changed by hand; solve again"
+            )
         if not usable[number[point]]:
             raise TableError(
                 f"{where} chooses {point!r} for {image_key[1]!r}, a point that failed or is missing for other images "
@@ -116,8 +177,9 @@ def _check_averages(
         found = cells.average(plain, choice, {})
         if not math.isclose(found, float(average), rel_tol=SAME, abs_tol=1e-12):
             raise TableError(
-                f"{where} is of another run: its average {column} is {float(average):.9g}, and {found:.9g} in "
-                f"{cells.grid.table.source}; solve again"
+                f"{where} does not fit {cells.grid.table.source}: it says that its average {column} is "
+                f"{float(average):.9g}, and with the points that it chooses it is {found:.9g} there. It is of another "
+                "run, or was changed by hand; solve again"
             )
 
 
@@ -151,7 +213,7 @@ def random_mixtures(mixture: Mixture, rates: FloatArray, weights: FloatArray, dr
                 before = choice[changed]
                 choice[changed] = to
                 # Of few images the nearest rate is that of the mixture itself, which is no other mixture.
-                if np.array_equal(choice, mixture.choice):
+                if mixture.is_same(choice):
                     choice[changed] = before
                 else:
                     away = moved

@@ -38,7 +38,8 @@ class Comparison:
     """One measure of one selection beside the alternatives of equal rate.
 
     `single` is the best single point at or below the selection's rate, `curve` the best curve at it; None where there
-    is none, and for a measure of which no direction is known. `random` and `random_deviation` are over the draws.
+    is none, and for a measure of which no direction is known. `random` and `random_deviation` are over the draws, and
+    so is `random_rate`, their mean rate, which of few images may not be the selection's.
     """
 
     selection: str
@@ -51,6 +52,7 @@ class Comparison:
     curve_value: float | None
     random: float | None
     random_deviation: float | None
+    random_rate: float | None = None
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ class Audit:
 
     `rate` is the measure that rows are compared at. `measures` are the columns, averages first. `short` are
     short names of points. `notes` say what is left out, `warnings` what numbers depend on.
-    `facts`: images, patches, draws, resamples, seeds, grids (JSON).
+    `facts`: images, patches, draws, resamples, seeds, grids, files of the selections by name (JSON).
     """
 
     source: str

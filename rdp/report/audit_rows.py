@@ -59,11 +59,13 @@ def assemble(table: Table) -> Assembled:
 
 
 def _curve_rows(table: Table, points: Sequence[AuditRow], row: AuditRow) -> list[AuditRow]:
-    """The lines of single points at the rate of a mixture, where they reach it."""
+    """The lines of two or more single points at the rate of a mixture, where they reach it."""
     by_name = {point.name: point for point in points}
     found = []
     for curve in curves([point.name for point in points]):
         on = [by_name[name] for name in curve.points]
+        if len(on) < 2:
+            continue  # a point alone is no curve: it stands among the single points
         rates = [point.rate for point in on]
         values = {
             measure.key: interpolated(rates, [point.values[measure.key] for point in on], row.rate)
@@ -85,19 +87,20 @@ def _random_rows(table: Table, mixture: Mixture, row: AuditRow, notes: list[str]
     found = []
     own = 0
     for choice in random_mixtures(mixture, rates, weights, table.draws, table.seed):
-        own += int(np.array_equal(choice, mixture.choice))
+        own += int(mixture.is_same(choice))
         found.append((table.rate_of(choice), table.values(choice)))
         table.progress.advance()
     reached = np.array([rate for rate, _ in found])
     if np.abs(reached / row.rate - 1).max() > EQUAL:
         notes.append(
             f"the random mixtures of {row.name} have rates from {reached.min():.6g} to {reached.max():.6g}, where it "
-            f"has {row.rate:.6g}: its points and images allow no nearer ones"
+            f"has {row.rate:.6g}, and {reached.mean():.6g} on average: no nearer ones were found with its points; "
+            "what differs from them is in part a matter of the rate"
         )
     if own and row.points > 1:
         notes.append(
-            f"{own} of {table.draws} random mixtures of {row.name} are {row.name} itself: {table.images} images leave "
-            "few others of equal rate"
+            f"{own} of {table.draws} random mixtures of {row.name} are {row.name} itself: {table.images} images"
+            f"{'' if mixture.alike is None else ', some of them the same picture,'} leave few others of equal rate"
         )
     keys = [measure.key for measure in table.measures]
     every = {key: np.array([values[key] for _, values in found]) for key in keys}
@@ -133,6 +136,7 @@ def _compared(measure: Measure, row: AuditRow, points: Sequence[AuditRow], other
         curve_value=None if curve is None else curve.values[key],
         random=None if drawn is None else drawn.values[key],
         random_deviation=None if drawn is None else drawn.deviations[key],
+        random_rate=None if drawn is None else drawn.rate,
     )
 
 

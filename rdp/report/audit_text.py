@@ -6,8 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from rdp.report.audit_mixtures import EQUAL
 from rdp.report.markdown import escape, markdown_table
-from rdp.report.text import MISSING, Cell, Code, Number, Row, TextTable, decimals_for, fixed
+from rdp.report.text import MISSING, Cell, Code, Number, Row, TextTable, decimals_for, fixed, percent
 from rdp.selection.words import counted
 
 if TYPE_CHECKING:
@@ -20,8 +21,10 @@ KINDS = {
     "selection": "selection",
     "against": "against",
     "curve": "curve at equal rate",
-    "random": "random, equal rate",
+    "random": "random mixtures",
 }
+_SHOWN_PART = 5e-4
+"""A rate that is less by a smaller part is 0.0 % less."""
 SMALL = 1e-3
 """Values of which the median is below this are written with an exponent: a kernel distance may be one."""
 INTERPOLATED = (
@@ -29,8 +32,9 @@ INTERPOLATED = (
     "over the logarithm of the rate (PCHIP), nothing is extrapolated."
 )
 RANDOM = (
-    "Random mixtures have the points of the selection, dealt to the images at random and moved until the rate is the "
-    "same; mean ± standard deviation over draws."
+    "Random mixtures have the points of the selection, dealt to the images at random and moved until the rate is "
+    "within 0.5 % of the selection's or no nearer one is found; rate and values are means over draws, ± standard "
+    "deviation."
 )
 
 
@@ -41,8 +45,9 @@ def audit_text(audit: Audit, figures: Mapping[str, str]) -> str:
         f"# Sets of {escape(audit.source)}",
         f"{counted(facts['images'], 'image')}, {counted(facts['points'], 'operating point')}. The rate is "
         f"{escape(audit.rate.meaning)}. Of set-level distances less is better.",
+        *_files(audit),
         markdown_table(rows_table(audit)).rstrip("\n"),
-        "## At equal rate",
+        "## Beside their alternatives",
     ]
     parts += [markdown_table(comparison_table(audit, row.name)).rstrip("\n") for row in _own(audit)]
     if audit.intervals:
@@ -55,6 +60,14 @@ def audit_text(audit: Audit, figures: Mapping[str, str]) -> str:
     if said:
         parts += ["## Notes", "\n".join(f"- {escape(note)}." for note in said)]
     return "\n\n".join(parts) + "\n"
+
+
+def _files(audit: Audit) -> list[str]:
+    """A line that says which file each selection is."""
+    named = {name: file for name, file in audit.facts.get("selections", {}).items() if file}
+    if not named:
+        return []
+    return ["Selections: " + "; ".join(f"{escape(name)} is {escape(file)}" for name, file in named.items()) + "."]
 
 
 def _own(audit: Audit) -> list[AuditRow]:
@@ -109,10 +122,17 @@ def value_text(value: float | None, places: int | None) -> str:
 
 def comparison_table(audit: Audit, selection: str) -> TextTable:
     """A row a measure: the selection, and its alternatives."""
-    header = ("Measure", selection, "Best single at or below", "", "Best curve at equal rate", "", "Random, equal rate")
+    drawn = next((one.random_rate for one in audit.comparisons if one.selection == selection), None)
+    random = "Random mixtures" if drawn is None else f"Random mixtures, at {drawn:.4g}"
+    header = ("Measure", selection, "Best single at or below", "", "Best curve at equal rate", "", random)
     rows = [_compared(audit, one) for one in audit.comparisons if one.selection == selection]
     row = audit.row(selection, "selection")
     caption = f"{selection}: {row.rate:.6g} {audit.rate.unit}, {counted(row.points, 'point')}."
+    if drawn is not None and abs(drawn / row.rate - 1) > EQUAL:
+        caption += (
+            f" Its random mixtures have {percent(abs(drawn / row.rate - 1), sign=False)} "
+            f"{'more' if drawn > row.rate else 'less'} rate on average: they are not at equal rate."
+        )
     return TextTable(caption, "lrlrlrr", header, (tuple(rows),))
 
 
@@ -121,7 +141,10 @@ def _compared(audit: Audit, one: Comparison) -> Row:
     places = style_of(measure, audit.rows)
     single: Cell = MISSING
     if one.single is not None:
-        single = (Code(audit.short.get(one.single, one.single)), f" at {one.single_rate:.4g}")
+        single = (
+            Code(audit.short.get(one.single, one.single)),
+            f" at {one.single_rate:.4g}{_part_of(audit, one)}",
+        )
     random = value_text(one.random, places)
     if one.random_deviation is not None and math.isfinite(one.random_deviation):
         random += f" ± {value_text(one.random_deviation, places)}"
@@ -129,6 +152,13 @@ def _compared(audit: Audit, one: Comparison) -> Row:
         measure.heading, Number(value_text(one.value, places)), single, Number(value_text(one.single_value, places)),
         one.curve or MISSING, Number(value_text(one.curve_value, places)), Number(random),
     )  # fmt: skip
+
+
+def _part_of(audit: Audit, one: Comparison) -> str:
+    """` (−3.4 %)`: how much less rate the best single point has than the selection."""
+    own = audit.row(one.selection, "selection").rate
+    part = (one.single_rate or own) / own - 1
+    return f" ({percent(part)})" if abs(part) >= _SHOWN_PART else ""
 
 
 def intervals_table(audit: Audit) -> TextTable:

@@ -63,7 +63,8 @@ def solve_set(
     distances the V-statistic, or the unbiased estimate with `convex_form="unbiased"`; the distance as it is reported
     stands beside it (`SetSelection.values`).
     All other arguments are those of `rdp.solve` and of `rdp.selection.setlevel.verb.solve_set_level`. `time_limit`
-    counts from when the scorers are made; `seed` is that of the search.
+    counts from when the scorers are made, and is two minutes unless given; `seed` is that of the search. Ctrl-C raises
+    `rdp.selection.setlevel.result.SolveInterrupted`, with the best selection so far, once there is one.
 
     Returns also when there is no selection. Raises `SpecError` for a table that is no run folder and for words that
     make no sense, and what `set_scorers` and `rdp.solve` raise.

@@ -85,7 +85,14 @@ def read_document(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise TableError(f"cannot read {path}: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:
-        raise TableError(f"{path} is not a selection: {error}") from error
+        what = (
+            f"line {error.lineno} is no JSON" if isinstance(error, json.JSONDecodeError) else "it is no text in UTF-8"
+        )
+        what = "it is empty" if path.stat().st_size == 0 else what
+        raise TableError(
+            f"{path} is not a selection, or is damaged or cut short ({what}): solve again, or name a file that rdp "
+            "solve wrote"
+        ) from error
     if not isinstance(document, dict) or "version" not in document or "chosen" not in document:
         raise TableError(f"{path} is not a selection as rdp solve writes it")
     if type(document["version"]) is not int or document["version"] not in VERSIONS:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from rdp.columns import KEY_COLUMNS, Column, describe, is_set_level
+from rdp.columns import KEY_COLUMNS, METRIC_COLUMNS, SET_LEVEL, Column, describe, is_set_level
 from rdp.errors import TableError, suggest
 
 if TYPE_CHECKING:
@@ -81,8 +81,15 @@ class CellTable:
                     "rdp.solve_set (rdp solve) minimises it or holds it to at most a value, from features of the "
                     "pictures of a run folder"
                 )
+            if name in {column.name for column in METRIC_COLUMNS}:
+                metric = name.removesuffix("_db").removesuffix("_reverse")
+                raise TableError(
+                    f"{self.source} has no column {name!r}, which a metric measures: `rdp evaluate IMAGES --out RUN "
+                    f"--metric {metric}` adds it to a run folder. Its numeric columns: {', '.join(known)}"
+                )
             raise TableError(
-                f"{self.source} has no column {name!r}.{suggest(name, known)} Its numeric columns: {', '.join(known)}"
+                f"{self.source} has no column {name!r}.{suggest(name, [*known, *SET_LEVEL])} Its numeric columns: "
+                f"{', '.join(known)}"
             )
 
     def _first_text(self, name: str) -> str:

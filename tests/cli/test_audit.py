@@ -46,6 +46,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_selection(rdp.solve(found, minimize="mse", at_most={"bpp": float(rates.mean())}), folder / "sel.json")
     save_selection(rdp.solve(found, minimize="bpp"), folder / "least.json")
     save_selection(rdp.solve(found, minimize="bpp", at_most={"mse": 0.001}), folder / "none.json")
+    (folder / "cut.json").write_text('{\n"version": "')
+    (folder / "empty.json").write_text("")
     return folder / "run"
 
 
@@ -101,6 +103,11 @@ def test_the_folder_has_tables_text_and_figures(command: Command, tmp_path: Path
         "audit.md", "audit.csv", "audit_comparisons.csv", "audit_intervals.csv", "audit.json", "audit_swd.png",
         "audit_swd.pdf",
     }  # fmt: skip
+    assert "had an audit before" not in done.stderr
+    again = command("--metric", "swd", "--draws", "2", "--out", tmp_path / "out")
+    assert "had an audit before, which this one replaces; of that one are removed: audit_intervals.csv" in again.stderr
+    assert "audit_swd_held_out.png" in {path.name for path in (tmp_path / "out").iterdir()}
+    command("--metric", "swd", "--no-held-out", "--draws", "2", "--resamples", "4", "--out", tmp_path / "out")
     frame = pd.read_csv(tmp_path / "out" / "audit_intervals.csv")
     assert (frame.low <= frame.high).all() and set(frame.measure) == {"mse", "swd"}
 
@@ -116,13 +123,55 @@ def test_the_folder_has_tables_text_and_figures(command: Command, tmp_path: Path
         (("--metric", "swd", "--draws", "-1"), "sel.json", "draws must be"),
         (("--metric", "swd", "--columns", "ms_sim"), "sel.json", "no column or average 'ms_sim'"),
         (("--metric", "swd", "--points", "bpg*"), "sel.json", "no point 'bpg*'"),
+        (("--metric", "swd,kd_squeeze"), "sel.json", "--small mirror"),
+        (
+            ("--metric", "swd", "--small", "none"),
+            "sel.json",
+            "--small 'none' is not allowed: it takes refuse or mirror",
+        ),
+        (("--metric", "swd"), "cut.json", "damaged or cut short (line 2 is no JSON): solve again"),
+        (("--metric", "swd"), "empty.json", "damaged or cut short (it is empty): solve again"),
     ],
 )
 def test_what_cannot_be_audited_is_refused_with_its_name(
-    command: Command, options: tuple[str, ...], selection: str, words: str
+    command: Command, options: tuple[str, ...], selection: str, words: str, tmp_path: Path
 ) -> None:
-    done = command(*options, selection=selection)
+    done = command(*options, "--out", tmp_path / "new" / "out", selection=selection)
     assert done.exit_code == 2 and words in done.stderr, done.output
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_run_folder_and_a_file_are_no_places_for_an_audit(command: Command, run: Path, tmp_path: Path) -> None:
+    before = sorted(path.name for path in run.iterdir())
+    done = command("--metric", "swd", "--out", run)
+    assert done.exit_code == 2 and "is a run folder; name another" in done.stderr
+    assert sorted(path.name for path in run.iterdir()) == before
+    (tmp_path / "file").write_text("")
+    for place in ("file", "file/below"):
+        refused = command("--metric", "swd", "--out", tmp_path / place)
+        assert refused.exit_code == 2 and "file" in refused.stderr, refused.output
+
+
+def test_small_images_are_mirrored_up_to_a_patch_where_that_is_asked_for(command: Command) -> None:
+    options = ("--metric", "kd_colours", "--network", "audit_networks:Colours", "--patches", "64", "--draws", "0")
+    refused = command(*options, "--no-held-out")
+    assert refused.exit_code == 2 and "Patches of at most 40 pixels a side fit into every image" in refused.stderr
+    done = command(*options, "--no-held-out", "--small", "mirror", "--json")
+    assert done.exit_code == 0, done.output
+    facts = next(one["facts"] for one in json.loads(done.stdout)["measures"] if one["key"] == "kd_colours")
+    assert facts["patches"] == 3
+
+
+def test_an_interrupted_audit_says_that_what_was_computed_is_kept(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("rdp.report.audit.audit", stop)
+    done = command("--metric", "swd")
+    assert done.exit_code == 130
+    assert "interrupted: computed features are kept; the same command goes on from there" in done.stderr
 
 
 def test_originals_that_were_moved_are_named(command: Command, run: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import signal
@@ -97,6 +98,22 @@ def test_the_command_ends_with_code_1_and_a_count(photos: Path, tmp_path: Path) 
     assert "3 cells encoded" in done.stdout and "3 cells and 0 scores FAILED" in done.stdout
     assert "failed (3x): t: false failed with exit code 1" in done.stderr
     assert len(rdp.open_run(tmp_path / "run").table()) == 6
+    assert "the run has 3 images, at 2 points" in done.stdout
+
+
+def test_the_command_says_that_the_run_holds_images_of_earlier_calls(photos: Path, tmp_path: Path) -> None:
+    command("evaluate", photos, "--codec", "png", "--metric", "mse", "--out", tmp_path / "run")
+    other = tmp_path / "other"
+    other.mkdir()
+    write_png(other / "new.png", np.zeros((20, 20, 3), np.uint8))
+    done = command("evaluate", other, "--codec", "png", "--metric", "mse", "--out", tmp_path / "run")
+    assert (
+        "1 cells encoded" in done.stdout
+        and "the run has 4 images, 3 of them of earlier calls, at 1 point" in done.stdout
+    )
+    again = command("evaluate", other, "--codec", "png", "--metric", "mse", "--out", tmp_path / "run", "--json")
+    document = json.loads(again.stdout)
+    assert (document["run_images"], document["run_points"], document["encoded"]) == (4, 1, 0)
 
 
 def command(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:

@@ -44,6 +44,18 @@ def test_json_prints_one_document_with_everything():
     assert metrics["dists"]["weights_missing"] == ["vgg16", "dists"]
 
 
+def test_distances_of_sets_are_listed_with_what_they_need():
+    words = CliRunner().invoke(app, []).stdout
+    assert "Distances of sets" in words and "inception-2015-12-05 (missing)" in words
+    result = CliRunner().invoke(app, ["--json"])
+    sets = {one["name"]: one for one in json.loads(result.stdout)["set_level"]}
+    assert set(sets) == {"fid_inception", "kid_inception", "fd_squeeze", "kd_squeeze", "swd"}
+    assert all(name in words for name in sets)
+    assert sets["kid_inception"]["short"] == "kid" and sets["kid_inception"]["ready"] is False
+    assert sets["swd"]["ready"] is True and sets["swd"]["weights"] == []
+    assert "not KID" in sets["kd_squeeze"]["meaning"] and "not" not in sets["kid_inception"]["meaning"]
+
+
 def test_a_metric_whose_weights_have_the_wrong_size_is_not_ready_and_says_why():
     path = cache_folder() / load_index()["alexnet"].filename
     path.parent.mkdir(parents=True)

@@ -89,6 +89,20 @@ def test_images_without_a_patch_are_refused_by_name() -> None:
         PatchGrid().held_out().check(sizes)
 
 
+@pytest.mark.parametrize("offsets", [(0, 128), (64, 192)])
+def test_the_refusal_names_the_largest_side_that_fits_every_image(offsets: tuple[int, ...]) -> None:
+    import re
+
+    size = ("tiny.png", 40, 30)
+    with pytest.raises(MetricError) as caught:
+        PatchGrid(256, offsets).check([size, ("fine.png", 400, 400)])
+    match = re.search(r"at most (\d+) pixels a side", str(caught.value))
+    assert match is not None
+    side = int(match[1])
+    fits = [s for s in range(1, 257) if PatchGrid(s, (offsets[0] * s // 256,)).count(*size[1:])]
+    assert side == max(fits)
+
+
 def test_images_without_a_patch_are_named_where_they_may_have_none() -> None:
     assert PatchGrid(small="none").check([("a", 256, 256), ("b", 255, 256)]) == ("b",)
     with pytest.raises(MetricError, match="1 of 1 images"):

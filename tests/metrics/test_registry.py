@@ -51,6 +51,17 @@ def test_an_unknown_name_is_refused_with_a_suggestion():
         create_metrics(["ms_sim"])
 
 
+@pytest.mark.parametrize("name", ["swd", "fid", "kd_squeeze"])
+def test_a_distance_of_sets_is_refused_with_the_commands_that_take_it(name):
+    with pytest.raises(SpecError, match=f"metric '{name}' is a distance of sets.*--minimize {name}.*rdp audit"):
+        plan_metrics(["mse", name])
+
+
+def test_a_slip_in_the_name_of_a_distance_of_sets_is_suggested():
+    with pytest.raises(SpecError, match=r"unknown metric 'fdi'\. Did you mean 'fid'"):
+        plan_metrics(["fdi"])
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [

@@ -25,11 +25,13 @@ from rdp.evaluation.set_scores import set_scorers
 from rdp.images import read_image, write_png
 from rdp.metrics.patches import PatchGrid
 from rdp.metrics.swd_features import SwdSettings
-from rdp.report.audit import Audit, audit
+from rdp.report.audit import Audit, Comparison, audit
 from rdp.report.audit_curves import interpolated, sampled
-from rdp.report.audit_files import document_text, write_audit
+from rdp.report.audit_figure import make_figure
+from rdp.report.audit_files import document_text, earlier_files, write_audit
 from rdp.report.audit_intervals import kernel_of, sliced_of
 from rdp.report.audit_mixtures import EQUAL, Mixture, random_mixtures
+from rdp.report.audit_sentences import sentence
 from rdp.selection import Selection
 from rdp.selection.document import save_selection
 from rdp.selection.setlevel.verb import solve_set_level
@@ -199,6 +201,7 @@ def test_comparisons_name_the_best_alternatives_of_no_more_rate(found: Audit) ->
         within = [p for p in points if p.rate <= row.rate]
         best = (max if higher else min)(within, key=lambda p: p.values[one.measure])
         assert (one.single, one.single_value, one.single_rate) == (best.name, best.values[one.measure], best.rate)
+        assert one.random_rate == found.row("random, as rd").rate
         values = [curve.values[one.measure] for curve in curves if one.measure in curve.values]
         assert one.curve_value == (max if higher else min)(values)
         assert one.random == found.row("random, as rd").values[one.measure]
@@ -365,7 +368,9 @@ def test_selections_of_other_images_points_and_values_are_refused(
     refused(lambda d: d["chosen"].pop(), "not the same ones.*other.json has no")
     refused(lambda d: d["chosen"][0].update(image="z.png"), "not the same ones")
     refused(lambda d: d["chosen"][0].update(point="png:level=9"), "'png:level=9'.*does not have")
-    refused(lambda d: d["averages"][0].update(average=1e3), "of another run: its average")
+    refused(
+        lambda d: d["averages"][0].update(average=1e3), "does not fit.*its average .* 1000, .*or was changed by hand"
+    )
     refused(lambda d: d.update(version=99), "version 99")
     refused(lambda d: d["chosen"][0].pop("image"), "other.json is damaged")
     refused(lambda d: d.pop("chosen"), "not a selection")
@@ -432,7 +437,7 @@ def test_the_files_say_what_was_found_and_the_figures_open(found: Audit, tmp_pat
     paths = write_audit(found, tmp_path / "out")
     assert {path.name for path in paths} == {
         "audit.md", "audit.csv", "audit_comparisons.csv", "audit.json",
-        *(f"audit_{key}.{kind}" for key in METRICS for kind in ("png", "pdf")),
+        *(f"audit_{key}{part}.{kind}" for key in METRICS for part in ("", "_held_out") for kind in ("png", "pdf")),
     }  # fmt: skip
     frame = pd.read_csv(tmp_path / "out" / "audit.csv")
     assert list(frame["name"]) == [row.name for row in found.rows]
@@ -443,9 +448,171 @@ def test_the_files_say_what_was_found_and_the_figures_open(found: Audit, tmp_pat
     assert document["kind"] == "audit" and document["rows"][0]["values"]["swd"] == found.rows[0].values["swd"]
     assert document == json.loads(document_text(found))
     text = (tmp_path / "out" / "audit.md").read_text()
-    assert "## At equal rate" in text and "audit_swd.png" in text and "36" in text
+    assert "## Beside their alternatives" in text and "audit_swd.png" in text and "36" in text
+    # Random mixtures of three images miss the rate, and the table says so in its heading and its caption.
+    random, row = found.row("random, as rd"), found.row("rd")
+    assert f"Random mixtures, at {random.rate:.4g}" in text and "they are not at equal rate" in text
+    assert abs(random.rate / row.rate - 1) > EQUAL
     for key in METRICS:
         with Image.open(tmp_path / "out" / f"audit_{key}.png") as picture:
             picture.load()
             assert np.asarray(picture.convert("L")).std() > 5
         assert (tmp_path / "out" / f"audit_{key}.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_an_audit_in_the_place_of_another_leaves_none_of_its_files_and_nothing_else_is_touched(
+    found: Audit, run: rdp.Run, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    write_audit(found, out)
+    (out / "audit_mine.png").write_bytes(b"mine")
+    kept = tuple(one for one in found.measures if one.key in ("mse", "swd"))
+    compared = tuple(one for one in found.comparisons if one.measure in ("mse", "swd"))
+    fewer = replace(found, measures=kept, comparisons=compared)
+    assert set(earlier_files(out)) == {path.name for path in out.iterdir()} - {"audit_mine.png"}
+    paths = write_audit(fewer, out, figures=["png"])
+    assert {path.name for path in out.iterdir()} == {path.name for path in paths} | {"audit_mine.png"}
+    assert "audit_kd_colours.png" not in {path.name for path in paths}
+    # A document that was changed names no file elsewhere.
+    (tmp_path / "audit_x.png").write_bytes(b"x")
+    document = json.loads((out / "audit.json").read_text())
+    document["measures"][0]["key"] = "/../../audit_x"
+    (out / "audit.json").write_text(json.dumps(document))
+    write_audit(fewer, out)
+    assert (tmp_path / "audit_x.png").exists()
+    with pytest.raises(SpecError, match="is a run folder"):
+        write_audit(found, run.path)
+    assert earlier_files(tmp_path) == ()
+
+
+def test_a_point_alone_is_no_curve(run: rdp.Run, names: list[str]) -> None:
+    webp = [name for name in names if name.startswith("webp")]
+    jpeg = next(name for name in names if name.startswith("jpeg"))
+    found = audit(run, {"one": single(run, jpeg)}, ["swd"], points=webp, draws=0, held_out=False)
+    assert found.row(jpeg, "point").rate == found.row("one").rate
+    assert all(row.points > 1 for row in found.rows if row.kind == "curve")
+    assert {one.curve for one in found.comparisons} <= {None, "webp"}
+
+
+def test_sentences_have_one_form_for_each_measure_and_say_what_other_rate_it_is(found: Audit) -> None:
+    row = found.row("rd")
+    rate = row.rate
+
+    def told(value: float, single: float, curve: float, random: float) -> str:
+        one = Comparison("rd", "swd", value, names[0], single, 0.9 * rate, "webp", curve, random, 150.0, 1.02 * rate)
+        other = replace(one, selection="rd", value=1.0, single_value=1.0, curve_value=1.0, random=1.0)
+        return sentence(replace(found, comparisons=(one, other)), one)
+
+    names = [row.name for row in found.rows if row.kind == "point"]
+    ratios = told(0.04, 0.05, 0.032, 0.08)
+    assert "20.0 % below the best single point at or below its rate" in ratios and "10.0 % less rate" in ratios
+    assert "25.0 % above the best curve" in ratios
+    assert "50.0 % below random mixtures of another rate" in ratios and "2.0 % more rate" in ratios
+    # With one value below 0, a ratio says nothing of any.
+    differences = told(0.04, -0.05, 0.032, 0.08)
+    assert "0.0900 above the best single" in differences.replace("0.09000", "0.0900")
+    assert "% above" not in differences and "% below" not in differences
+    assert "150" in differences and "e+0" not in differences
+    assert "the same as the best curve" in told(0.04, 0.05, 0.04, 0.08)
+    near = Comparison("rd", "swd", 0.04, None, None, None, None, None, 0.05, 0.01, rate)
+    assert "random mixtures of equal rate" in sentence(replace(found, comparisons=(near,)), near)
+
+
+def test_equal_pictures_are_named_and_their_exchange_is_no_other_mixture(tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    rng = np.random.default_rng(2)
+    first, second = (rng.integers(0, 256, (40, 48, 3), np.uint8) for _ in range(2))
+    for name, pixels in (("a.png", first), ("b.png", first), ("c.png", second)):
+        write_png(folder / name, pixels)
+    twins = rdp.evaluate(folder, ["jpeg:quality=20|80"], ["mse"], tmp_path / "run", jobs=1)
+    found = audit(twins, rdp.solve(twins, minimize="mse"), ["swd"], draws=0, held_out=False)
+    assert any("a.png, b.png are the same picture" in warning for warning in found.warnings)
+    assert not any("c.png" in warning for warning in found.warnings)
+    mixture = Mixture("m", np.array([0, 1, 1]), alike=np.array([0, 0, 1]))
+    assert mixture.is_same(np.array([1, 0, 1])) and not mixture.is_same(np.array([1, 1, 0]))
+    assert not replace(mixture, alike=None).is_same(np.array([1, 0, 1]))
+
+
+def test_a_selection_given_twice_is_refused_and_an_equal_one_is_told(
+    run: rdp.Run, solved: Selection, tmp_path: Path
+) -> None:
+    path = tmp_path / "rd.json"
+    save_selection(solved, path)
+    (tmp_path / "sub").mkdir()
+    again = tmp_path / "sub" / ".." / "rd.json"
+    with pytest.raises(SpecError, match="given twice"):
+        audit(run, [path, again], ["swd"])
+    with pytest.raises(SpecError, match="given twice"):
+        audit(run, path, ["swd"], against=[again])
+    save_selection(solved, tmp_path / "other.json")
+    found = audit(run, [path, tmp_path / "other.json"], ["swd"], draws=0, held_out=False)
+    assert any("other chooses the same points as rd" in note for note in found.notes)
+    assert found.facts["selections"] == {"rd": str(path), "other": str(tmp_path / "other.json")}
+    figure = labels_of(found, "swd")
+    assert "selection rd" in figure and "selection other (on rd)" in figure
+
+
+def labels_of(found: Audit, key: str) -> list[str]:
+    """The texts of the legend of a figure."""
+    figure = make_figure(found, next(one for one in found.measures if one.key == key))
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_selections_lie_on_top_of_a_figure_that_says_what_it_shows(found: Audit) -> None:
+    figure = make_figure(found, next(one for one in found.measures if one.key == "kd_colours@held_out"))
+    (axis,) = figure.axes
+    row = found.row("rd")
+    own = [line for line in axis.lines if list(line.get_xdata()) == [row.rate] and line.get_marker() == "*"]
+    assert len(own) == 1
+    others = [child.get_zorder() for child in (*axis.lines, *axis.collections) if child is not own[0]]
+    assert own[0].get_zorder() > max(others)
+    assert own[0].get_markeredgecolor() == "white"
+    words = " ".join(axis.get_ylabel().split())
+    assert words.startswith("Kernel distance of colours features kd_colours, held out, not KID")
+    patches = next(one.facts["patches"] for one in found.measures if one.key == "kd_colours@held_out")
+    assert axis.get_title() == f"3 images, {patches} patches"
+    # Every point has its quality beside it, and the legend says that these are qualities.
+    settings = sorted(text.get_text() for text in axis.texts)
+    assert settings == sorted(["20", "50", "80", "30", "70"])
+    labels = labels_of(found, "kd_colours@held_out")
+    assert {"webp, by quality", "jpeg, by quality", "selection rd", "random mixtures"} <= set(labels)
+
+
+def test_nothing_is_computed_where_a_named_metric_cannot_be_had(run: rdp.Run, solved: Selection) -> None:
+    from rdp.evaluation import set_scores
+
+    made: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("compute_features", "compute_projections"):
+            patch.setattr(set_scores, name, lambda *_, name=name, **__: made.append(name))
+        with pytest.raises(MetricError, match="no patch of 256"):
+            audit(run, solved, ["swd", "kd_colours"], network=Colours())
+        with pytest.raises(MetricError, match="no patch of 256"):
+            set_scorers(run, ["swd", "kd_colours"], network=Colours())
+        with pytest.raises(MetricError, match="a.png, b.png: no patch of 48@0, and a distance"):
+            set_scorers(run, ["swd", "kd_colours"], network=Colours(), patches=PatchGrid(48, (0,), "none"))
+    assert made == []
+
+
+def test_a_missing_network_s_message_names_the_distances_that_can_be_had(
+    run: rdp.Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rdp.evaluation import set_checks
+
+    def nothing(*_: Any, **__: Any) -> None:
+        raise WeightsError("no weights here")
+
+    monkeypatch.setattr(set_checks, "plan_features", nothing)
+    with pytest.raises(
+        WeightsError, match="no weights here. Distances that can be computed here: .*swd, which needs no"
+    ):
+        set_scorers(run, ["fid"], patches=GRID)
+
+
+def test_points_that_are_not_there_bring_the_list_of_those_that_are(
+    run: rdp.Run, solved: Selection, names: list[str]
+) -> None:
+    with pytest.raises(SpecError) as caught:
+        audit(run, solved, ["swd"], points=["avif:*"])
+    assert all(name in str(caught.value) for name in names)

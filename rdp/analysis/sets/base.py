@@ -52,7 +52,12 @@ class Exchange(Protocol):
 
 
 class SetScorer(Protocol):
-    """A distance between the originals and a mixture of reconstructions, for `images` images and `points` points."""
+    """A distance between the originals and a mixture of reconstructions, for `images` images and `points` points.
+
+    A scorer whose values take long may also have `below()`: another scorer of the same images and points whose convex
+    form is nowhere above its own and far cheaper, or None. Bounds of that form are bounds of the distance, and what it
+    rules out need not be scored.
+    """
 
     @property
     def name(self) -> str:

@@ -43,6 +43,7 @@ def _sweep(state: State, clock: Clock) -> FloatArray:
     for _ in range(SWEEPS * count):
         if still >= count or clock.late:
             break
+        clock.told()
         here = state.found
         values, passed = state.values(image)
         changes[image] = np.where(np.isfinite(values), values - here.value, np.inf)

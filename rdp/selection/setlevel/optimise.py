@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 
@@ -12,18 +12,20 @@ from rdp.execution import Progress, Silent
 from rdp.selection.answering import Deadline
 from rdp.selection.backends import AUTO
 from rdp.selection.explaining.explain import explain_images, images_without_point
-from rdp.selection.problem import Problem
+from rdp.selection.problem import IntArray, Problem
 from rdp.selection.result import Selection, reaches
 from rdp.selection.setlevel.assemble import Outcome, assembled, without
-from rdp.selection.setlevel.certificate import Oracle, Plane, planar
-from rdp.selection.setlevel.functions import aim, cut, tangent, weighted
-from rdp.selection.setlevel.planes import sharpened
-from rdp.selection.setlevel.relaxation import Augmented, Bounded, Clock, Function, Relaxation, relax
-from rdp.selection.setlevel.result import SetSelection, Stopped
+from rdp.selection.setlevel.certificate import Plane, planar
+from rdp.selection.setlevel.enumerate import MOST_CHOICES, Everything, every_choice
+from rdp.selection.setlevel.functions import aim, cut, tangent
+from rdp.selection.setlevel.relaxation import Clock, Relaxation
+from rdp.selection.setlevel.relaxing import Proof, Relaxer, exclude_each_other, set_names, too_far
+from rdp.selection.setlevel.result import SetSelection, SolveInterrupted, Stopped
 from rdp.selection.setlevel.search import Search
-from rdp.selection.setlevel.state import Found, Rows
-from rdp.selection.setlevel.terms import Guarded, SetProblem, one_hot
-from rdp.selection.setlevel.tighten import forms
+from rdp.selection.setlevel.singles import single_points
+from rdp.selection.setlevel.state import Found, Rows, State
+from rdp.selection.setlevel.telling import Teller
+from rdp.selection.setlevel.terms import SetProblem, one_hot
 from rdp.selection.solving import check_options, solve_problem
 from rdp.selection.status import Status
 
@@ -31,29 +33,25 @@ SET_GAP = 1e-3
 """Relative distance from the bound that is enough: choices are seldom nearer to what the relaxation proves."""
 ITERATIONS = 3_000
 """Evaluations of the convex forms in the relaxation."""
-DESCENT = 0.8
-"""The part of them that is for one tangent; the rest is for planes together."""
+DEFAULT_S = 120.0
+"""Seconds that a solve may take where no time limit is given."""
+EVERYTHING, RELAXING, PROVING, COARSE = 0.5, 0.35, 0.3, 0.4
+"""Shares of the time that is left: for looking at all choices, for the relaxation, for the proof that there is no
+selection, and for the search by cheaper forms. What is left then is for the exchange."""
+INFORMING_S = 5.0
+"""Seconds for the relaxation where the best choice is known: it then only gives the prices."""
+SCORED = 8
+"""So many choices that the search by cheaper forms settled on are scored; the exchange goes on from the best."""
+ALL_CHOICES = "all choices looked at"
+"""What `Selection.solver` says where they were."""
 FINER = 0.01
 """The relaxation is solved to this part of the gap."""
 CUTS = 6
 """Linear problems with cuts that are solved for a column with set-level budgets."""
 LINEAR_S = 10.0
 """None of the linear problems may take longer: their bounds hold also when they are not solved."""
-PASSED = 1e-6
 CROSSED = 1e-7
 """A bound above a value of a choice by more than this part is no rounding: the gradient is none."""
-
-
-@dataclass(eq=False)
-class Proof:
-    """The highest lower bound of what is minimised, over all choices."""
-
-    bound: float = -math.inf
-
-    def raise_to(self, bound: float | None) -> None:
-        """Another bound is known."""
-        if bound is not None and math.isfinite(bound):
-            self.bound = max(self.bound, bound)
 
 
 def optimise(
@@ -62,6 +60,7 @@ def optimise(
     gap: float = SET_GAP,
     time_limit: float | None = None,
     iterations: int = ITERATIONS,
+    enumerated: int = MOST_CHOICES,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> SetSelection:
@@ -69,62 +68,110 @@ def optimise(
     check_options(AUTO, gap, time_limit)
     if not (isinstance(iterations, int) and iterations > 0):
         raise SpecError(f"iterations must be a whole number above 0, not {iterations!r}")
-    told = Silent() if progress is None else progress
-    deadline = Deadline.of(time_limit)
+    deadline = Deadline.of(DEFAULT_S if time_limit is None else time_limit)
     out = Outcome(asked, gap, seed, deadline)
     empty = images_without_point(asked.problem)
     if empty:
         return without(out, Status.INFEASIBLE, explain_images(asked.problem, empty))
-    told.start("relaxation and exchange", 4, "step")
+    teller = Teller(Silent() if progress is None else progress, asked.name, asked.sign)
+    run = _Run(asked, out, Clock(deadline, iterations, tell=teller.tell), gap, teller)
     try:
-        return _Run(asked, out, Clock(deadline, iterations), gap, told).result()
-    finally:
-        told.finish()
+        return run.result(enumerated)
+    except KeyboardInterrupt as stop:
+        found = run.interrupted()
+        if found is None:
+            raise
+        raise SolveInterrupted(found) from stop
 
 
 class _Run:
     """One solve, step by step."""
 
-    def __init__(self, asked: SetProblem, out: Outcome, clock: Clock, gap: float, told: Progress) -> None:
-        self.asked, self.out, self.clock, self.gap, self.told = asked, out, clock, gap, told
-        self.problem = asked.problem
-        self.oracle = Oracle(asked.problem, clock.deadline)
+    def __init__(self, asked: SetProblem, out: Outcome, clock: Clock, gap: float, teller: Teller) -> None:
+        self.asked, self.out, self.clock, self.gap, self.teller = asked, out, clock, gap, teller
+        self.problem, self.rows = asked.problem, Rows.of(asked.problem)
         self.proof = Proof()
-        self.tolerance = max(FINER * gap, 1e-9)
-        self.iterations = clock.limit
-        scorers = [one for one in (asked.scorer, *(bound.scorer for bound in asked.bounds)) if one is not None]
-        self.forms = {id(one): forms(one) for one in scorers}
+        self.relaxer = Relaxer(asked, clock, self.proof, max(FINER * gap, 1e-9))
+        self.best: Found | None = None
+        self.looks = 0
 
-    def result(self) -> SetSelection:
+    def result(self, most: int) -> SetSelection:
         """The steps in their order; each may end it."""
+        self.teller.begin("linear steps")
         first = self._linear(self.problem, self._start())
         if first.status is Status.INFEASIBLE:
             return without(self.out, Status.INFEASIBLE, first.explanation, details=first.details)
-        self.told.advance()
-        relaxation = self._relaxations()
-        self.out.relaxation = relaxation
-        self.told.advance()
-        impossible = self._impossible(relaxation) if _doubtful(self.asked, relaxation) else ""
+        self._singles(first.choice)
+        self.teller.begin("every choice")
+        with self.clock.phase(EVERYTHING):
+            everything = every_choice(self.asked, self.rows, self.clock, self._take, most=most)
+        if everything is not None and everything.best is None:
+            return without(self.out, Status.INFEASIBLE, _none_of_all(self.asked, everything))
+        relaxation = self._relaxation(known=everything is not None)
+        if everything is not None and everything.best is not None:
+            self.looks += everything.count
+            return self._proven(everything.best)
+        with self.clock.phase(PROVING):
+            doubtful = self.relaxer.doubtful(relaxation)
+            impossible = self.relaxer.impossible(relaxation) if doubtful else ""
         if impossible:
             return without(self.out, Status.INFEASIBLE, impossible)
         search = self._search(relaxation)
         impossible = self._with_cuts(relaxation, search)
         if impossible:
             return without(self.out, Status.INFEASIBLE, impossible)
-        self.told.advance()
         search.offer(first.choice)
-        search.run()
+        search.run(roundings=self.asked.below() is None)
         if search.best is not None and search.best.passed > 0:
             self._towards(search)
-        self.told.advance()
-        return self._answer(search, relaxation)
+        self.looks = search.looks
+        return self._answer(relaxation)
 
-    def _answer(self, search: Search, relaxation: Relaxation) -> SetSelection:
-        best = search.best
-        self.out.iterations, self.out.looks = self.clock.spent, search.looks
+    def interrupted(self) -> SetSelection | None:
+        """The best choice so far, with what is proven; None where no choice within all budgets is known."""
+        best = self.best
+        if best is None or best.passed > 0:
+            return None
+        self._count()
+        value = self.asked.value(best.choice)
+        return assembled(self.out, best.choice, value, self._trusted(value), "interrupted")
+
+    def _take(self, found: Found) -> None:
+        """Keep a choice if it is the best so far."""
+        if found.better_than(self.best):
+            self.best = found
+            self.teller.value = found.value if found.passed <= 0 else self.teller.value
+
+    def _singles(self, linear: IntArray | None) -> None:
+        """Look at every point for all images, whatever the time, and at the choice of the linear problem."""
+        for choice in (*single_points(self.problem), *([] if linear is None else [linear])):
+            state = State(self.asked, self.rows, choice)
+            if state.within():
+                self._take(state.found)
+
+    def _relaxation(self, known: bool) -> Relaxation:
+        """The relaxation; for its prices alone, and in less time, where the best choice is known."""
+        self.teller.begin("relaxation")
+        left = self.clock.left_s
+        share = min(RELAXING, INFORMING_S / left) if known and left else RELAXING
+        with self.clock.phase(share):
+            self.out.relaxation = self.relaxer.best()
+        self.teller.bound = self.proof.bound
+        return self.out.relaxation
+
+    def _proven(self, best: Found) -> SetSelection:
+        """The best of all choices: its value is its bound."""
+        self._count()
+        value = self.asked.value(best.choice)
+        self._trusted(value)
+        return replace(assembled(self.out, best.choice, value, value, "gap"), solver=ALL_CHOICES)
+
+    def _answer(self, relaxation: Relaxation) -> SetSelection:
+        best = self.best
+        self._count()
         if best is None or best.passed > 0:
             if self.asked.bounds:
-                impossible = self._impossible(relaxation)
+                impossible = self.relaxer.impossible(relaxation)
                 if impossible:
                     return without(self.out, Status.INFEASIBLE, impossible)
             return without(self.out, Status.UNKNOWN, self._nothing(best), bound=self.proof.bound)
@@ -133,6 +180,9 @@ class _Run:
         late = self.clock.late
         stopped: Stopped = "gap" if reaches(value, bound, self.gap) else ("time" if late else "iterations")
         return assembled(self.out, best.choice, value, bound, stopped)
+
+    def _count(self) -> None:
+        self.out.iterations, self.out.looks = self.clock.spent, self.looks
 
     def _trusted(self, value: float) -> float | None:
         """The bound, at most the value; raises `SolverError` where it is above that by more than rounding."""
@@ -149,7 +199,7 @@ class _Run:
         """A first plane: the tangent of what is minimised where every point has the same share."""
         allowed = self.problem.allowed
         shares = allowed / allowed.sum(axis=1, keepdims=True)
-        return tangent(aim(self.asked), np.asarray(shares, dtype=np.float64))
+        return tangent(aim(self.asked.below() or self.asked), np.asarray(shares, dtype=np.float64))
 
     def _linear(self, problem: Problem, plane: Plane) -> Selection:
         """The best choice by a plane: it keeps the averaged budgets, and its bound is one of what is minimised."""
@@ -160,37 +210,8 @@ class _Run:
             self.proof.raise_to(answer.bound)
         return answer
 
-    def _relaxations(self) -> Relaxation:
-        """The relaxation of the highest bound, of those with all forms as they are and with tightened ones."""
-        best = None
-        for number in range(max(len(some) for some in self.forms.values())):
-            target = aim(self.asked) if self.asked.scorer is None else self._form(self.asked.scorer, number)
-            bounds = [Bounded(self._form(bound.scorer, number), bound.room) for bound in self.asked.bounds]
-            made = self._relaxed(target, bounds)
-            self.proof.raise_to(made.bound)
-            best = made if best is None or made.bound > best.bound else best
-            if self.clock.late:
-                break
-        if best is None:
-            raise SolverError("there is no relaxation: a bug in rdp")
-        return best
-
-    def _form(self, scorer: Guarded, number: int) -> Function:
-        """A form of a scorer, the last one where there are no more."""
-        some = self.forms[id(scorer)]
-        return some[min(number, len(some) - 1)]
-
-    def _relaxed(self, target: Function, bounds: list[Bounded]) -> Relaxation:
-        start, whole = self.clock.spent, self.iterations
-        self.clock.limit = start + max(int(DESCENT * whole), 1)
-        augmented = Augmented(self.problem, target, bounds, self.clock)
-        relaxation = relax(augmented, self.oracle, self.tolerance)
-        self.clock.limit = start + whole
-        if not relaxation.met:
-            relaxation = sharpened(relaxation, augmented, self.oracle, self.clock, self.tolerance)
-        return relaxation
-
     def _search(self, relaxation: Relaxation) -> Search:
+        """The search of choices, which begins with the best so far and those that cheaper forms lead to."""
         plane, _ = relaxation.best.planes()
         for price, one in zip(relaxation.set_prices, relaxation.best.bounds, strict=True):
             plane = plane.plus(Plane(0.0, one.gradient), price)
@@ -199,8 +220,24 @@ class _Run:
             return found.passed <= 0 and reaches(found.value, min(self.proof.bound, found.value), self.gap)
 
         rng = np.random.default_rng(self.out.seed)
-        rows = Rows.of(self.problem)
-        return Search(self.asked, rows, relaxation.best.shares, plane.slope, self.clock, rng, enough)
+        of = (self.rows, relaxation.best.shares, plane.slope, self.clock, rng)
+        search = Search(self.asked, *of, enough, best=self.best, take=self._take)
+        below = self.asked.below()
+        if below is not None and not search.done:
+            self.teller.begin("exchange by a cheaper form")
+            rough = Search(below, *of, lambda found: False)
+            with self.clock.phase(COARSE):
+                if self.best is not None:
+                    rough.offer(self.best.choice)
+                rough.run()
+            settled = sorted(rough.settled, key=lambda one: (one.passed, one.value))
+            for found in settled[:SCORED]:
+                search.consider(found.choice)
+            search.looks += rough.looks
+        self.teller.begin("exchange")
+        if search.best is not None:
+            search.offer(search.best.choice)
+        return search
 
     def _with_cuts(self, relaxation: Relaxation, search: Search) -> str:
         """Offer the best choices by planes (outer approximation); returns why there is no selection, if proven.
@@ -214,7 +251,9 @@ class _Run:
         for turn in range(CUTS):
             answer = self._linear(problem, plane)
             if answer.status is Status.INFEASIBLE:
-                return f"no selection meets the budgets: with {_names(self.asked)} held to tangent planes there is none"
+                return (
+                    f"no selection meets the budgets: with {set_names(self.asked)} held to tangent planes there is none"
+                )
             if answer.choice is None or self.clock.late:
                 break
             passed = [bound for bound in self.asked.bounds if bound.scorer.at(answer.choice) > bound.room]
@@ -224,26 +263,7 @@ class _Run:
                 break
             shares = one_hot(answer.choice, problem.shape[1])
             for bound in passed:
-                problem = cut(problem, bound, tangent(self._form(bound.scorer, 1), shares))
-        return ""
-
-    def _impossible(self, relaxation: Relaxation) -> str:
-        """Why no selection meets the set-level budgets, if a relaxation proves that; else an empty text."""
-        bounds = self.asked.bounds
-        for bound in bounds:
-            least = max(self._relaxed(form, []).bound for form in self.forms[id(bound.scorer)])
-            if least > bound.room:
-                return (
-                    f"no selection meets the budgets: {bound.scorer.name} (its convex form) is at least {least:.6g} "
-                    f"within the others, more than {bound.budget:g}"
-                )
-        if len(bounds) > 1:
-            # Where the budgets exclude each other their prices grow without end, and say in which proportion they do.
-            weights = np.array(relaxation.set_prices) + 1e-9
-            weights = weights / weights.sum()
-            least = self._relaxed(weighted([self._form(bound.scorer, 1) for bound in bounds], weights), []).bound
-            if least > float(weights @ [bound.room for bound in bounds]):
-                return f"no selection meets the budgets: those of {_names(self.asked)} exclude each other"
+                problem = cut(problem, bound, tangent(self.relaxer.form(bound.scorer, 1), shares))
         return ""
 
     def _towards(self, search: Search) -> None:
@@ -278,13 +298,12 @@ class _Run:
         )
 
 
-def _doubtful(asked: SetProblem, relaxation: Relaxation) -> bool:
-    """Whether the relaxation did not come to shares within the set-level budgets."""
-    return bool(asked.bounds) and any(
-        one.value > bound.room + PASSED * max(abs(bound.budget), 1e-12)
-        for one, bound in zip(relaxation.best.bounds, asked.bounds, strict=True)
-    )
-
-
-def _names(asked: SetProblem) -> str:
-    return " and ".join(bound.scorer.name for bound in asked.bounds)
+def _none_of_all(asked: SetProblem, everything: Everything) -> str:
+    """Why there is no selection, where all choices were looked at."""
+    looked = f" ({everything.count} choices keep the averaged budgets, and all were looked at)"
+    if not asked.bounds or not everything.count:
+        return f"no selection meets the averaged budgets together{looked if everything.count else ''}"
+    for bound, least in zip(asked.bounds, everything.least, strict=True):
+        if least > bound.room:
+            return too_far(bound.scorer.name, least, bound.budget) + looked
+    return exclude_each_other(asked) + looked

@@ -10,8 +10,9 @@ ones, the higher it is. Where a form has kinks, so that one plane does not do, a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -44,20 +45,47 @@ TINY = 1e-12
 
 @dataclass(eq=False)
 class Clock:
-    """Evaluations that are left, and the time: what ends a search early."""
+    """Evaluations that are left, and the time: what ends a search early.
+
+    `until` is when the present phase ends, in seconds since the start; None with the deadline. `tell` is called now and
+    then, to say how far it is.
+    """
 
     deadline: Deadline
     limit: int
     spent: int = 0
+    until: float | None = None
+    tell: Callable[[], None] | None = None
+
+    def told(self) -> None:
+        """A good moment to say how far it is."""
+        if self.tell is not None:
+            self.tell()
+
+    @contextmanager
+    def phase(self, share: float) -> Iterator[None]:
+        """For a while it is `late` after this share of the time that is left (of an outer phase, or of all)."""
+        before, left = self.until, self.left_s
+        self.until = None if left is None else self.deadline.elapsed_s + share * left
+        try:
+            yield
+        finally:
+            self.until = before
+
+    @property
+    def left_s(self) -> float | None:
+        """Seconds that are left of the phase; None without a limit."""
+        ends = [one for one in (self.until, self.deadline.limit_s) if one is not None]
+        return max(min(ends) - self.deadline.elapsed_s, 0.0) if ends else None
 
     @property
     def late(self) -> bool:
-        """Whether the time is up."""
-        return self.deadline.left_s == 0
+        """Whether the time of the phase is up."""
+        return self.left_s == 0
 
     @property
     def over(self) -> bool:
-        """Whether time or evaluations are used up."""
+        """Whether time or evaluations of the phase are used up."""
         return self.spent >= self.limit or self.late
 
 
@@ -144,6 +172,7 @@ class Augmented:
     def at(self, shares: FloatArray) -> Evaluation:
         """Evaluate everything, and remember it."""
         self.clock.spent += 1
+        self.clock.told()
         made = Evaluation(shares, self.aim(shares), tuple(bound.function(shares) for bound in self.bounds))
         self.recent = [*self.recent[-KEPT + 1 :], made]
         return made
@@ -207,6 +236,23 @@ class Augmented:
 def _unit(size: float, other: float) -> float:
     """The first that a number can be divided by."""
     return next((one for one in (size, other) if one > SMALLEST), 1.0)
+
+
+def moved(known: Relaxation, cheap: Augmented, augmented: Augmented, oracle: Oracle) -> Relaxation:
+    """The relaxation of forms nowhere above, as one of the forms themselves: evaluated at the same shares.
+
+    Bounds and planes of the former hold for the latter; the tangent there is one more.
+    """
+    here = augmented.at(known.best.shares)
+    augmented.aim_scale, augmented.set_scales, augmented.weight = cheap.aim_scale, cheap.set_scales, cheap.weight
+    augmented.row_prices, augmented.set_prices = cheap.row_prices, cheap.set_prices
+    plane, set_prices = augmented.plane(here)
+    least = oracle.least(plane)
+    passed = max(float(np.concatenate(augmented.over(here)).max(initial=0.0)), 0.0)
+    made = replace(known, best=here, passed=passed, met=False, recent=(*known.recent, here))
+    if least.bound <= known.bound:
+        return made
+    return replace(made, bound=least.bound, set_prices=set_prices, prices=least.prices, split=least.split)
 
 
 def relax(augmented: Augmented, oracle: Oracle, tolerance: float) -> Relaxation:

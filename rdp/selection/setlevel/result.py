@@ -1,6 +1,7 @@
 """The selection with set-level values: what `Selection` says, and what stands beside it.
 
-The document (`to_dict`, `selection.json`) is that of `rdp.selection.document` with one more entry, `set_level`:
+The document (`to_dict`, `selection.json`) is that of `rdp.selection.document` with `stopped` (gap, time, iterations,
+or interrupted: what ended the search) and one more entry, `set_level`:
 
     covers       what the bound is of, in words
     values       one object a scorer: name (as in the words), scorer (what it calls itself), role (minimize, at_most),
@@ -10,7 +11,7 @@ The document (`to_dict`, `selection.json`) is that of `rdp.selection.document` w
     passed       by how much of their range those shares pass the budgets
     iterations   evaluations of the convex forms
     looks        images whose points were looked at in the exchange
-    stopped      gap, time or iterations
+    stopped      as above
     seed
 
 The fingerprint of its problem has a sum `set_level`: of the features that the values are of, and of their pictures.
@@ -30,16 +31,16 @@ from rdp.selection.result import Selection
 from rdp.selection.setlevel.stating import with_constants
 
 Role = Literal["minimize", "at_most"]
-Stopped = Literal["gap", "time", "iterations"]
+Stopped = Literal["gap", "time", "iterations", "interrupted"]
 COVERS = (
-    "the bound is of the convex form (of kid the V-statistic, whose diagonal depends on the selection and rewards "
-    "features of small norm), not of the score, which is the distance as it is reported (of kid the unbiased estimate)"
+    "the bound is of the convex form, not of the score, which is the distance as it is reported: of {kernel} the "
+    "convex form is the V-statistic, whose diagonal depends on the selection and rewards features of small norm, and "
+    "the score the unbiased estimate"
 )
+COVERS_PLAIN = "the bound is of the convex form, not of the score, which is the distance as it is reported"
 COVERS_SCORE = "the bound is of the distance as it is reported: the score and the convex form are the same"
-COVERS_COLUMN = (
-    "the bound is of the column, among selections whose convex forms (of kid the V-statistic, not the unbiased "
-    "estimate that is reported as its score) keep the set-level budgets"
-)
+COVERS_COLUMN = "the bound is of the column, among selections whose convex forms keep the set-level budgets"
+COVERS_KERNEL = "; of {kernel} that is the V-statistic, not the unbiased estimate that is reported as its score"
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +104,10 @@ class SetSelection(Selection):
         said = [(one.value, one.score) for one in self.values if one.value is not None and one.score is not None]
         if said and all(math.isclose(value, score, rel_tol=1e-7, abs_tol=1e-12) for value, score in said):
             return COVERS_SCORE
-        return COVERS if any(one.role == "minimize" for one in self.values) else COVERS_COLUMN
+        kernel = " and ".join(one.name for one in self.values if one.facts.get("convex_form") == "biased")
+        if all(one.role != "minimize" for one in self.values):
+            return COVERS_COLUMN + (COVERS_KERNEL.format(kernel=kernel) if kernel else "")
+        return COVERS.format(kernel=kernel) if kernel else COVERS_PLAIN
 
     def with_columns(self) -> SetSelection:
         """The same with each set-level value in every cell of its column, for what looks at averages alone."""
@@ -117,6 +121,7 @@ class SetSelection(Selection):
         document = selection_document(replace(self, problem=zeros))
         document["problem"]["fingerprint"] = fingerprint(zeros, features_of(self.values))
         return document | {
+            "stopped": self.stopped,
             "set_level": {
                 "covers": self.covers,
                 "values": [one.to_dict() for one in self.values],
@@ -126,8 +131,16 @@ class SetSelection(Selection):
                 "looks": self.looks,
                 "stopped": self.stopped,
                 "seed": self.seed,
-            }
+            },
         }
+
+
+class SolveInterrupted(KeyboardInterrupt):
+    """The user stopped a solve; `selection` is the best that it had found."""
+
+    def __init__(self, selection: SetSelection) -> None:
+        super().__init__(f"interrupted; the best selection so far has {selection.objective}")
+        self.selection = selection
 
 
 def features_of(values: Iterable[SetValue]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -27,7 +27,8 @@ LOOKS = 40_000
 
 @dataclass(eq=False)
 class Search:
-    """Looks for good choices; `best` is the best so far. `enough` says of a choice that no better one is needed."""
+    """Looks for good choices; `best` is the best so far, `settled` are those that no
+    exchange improves. `enough` says of a choice that no better one is needed."""
 
     asked: SetProblem
     rows: Rows
@@ -38,6 +39,8 @@ class Search:
     enough: Callable[[Found], bool]
     best: Found | None = None
     looks: int = 0
+    take: Callable[[Found], None] | None = None
+    settled: list[Found] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.form = repair_form(self.asked, self.rows, self.slopes)
@@ -58,11 +61,18 @@ class Search:
         if not self.done:
             found = improved(state, self.clock)
             self.looks += state.looks
+            self.settled.append(found)
             self._keep(found)
 
-    def run(self) -> None:
-        """All roundings, and then the best of them disturbed."""
-        for choice in self._roundings():
+    def consider(self, choice: IntArray) -> None:
+        """Keep a choice as it is, if it keeps the averaged budgets and is the best."""
+        state = State(self.asked, self.rows, choice)
+        if state.within():
+            self._keep(state.found)
+
+    def run(self, *, roundings: bool = True) -> None:
+        """All roundings (unless they are known), and then the best choice disturbed."""
+        for choice in self._roundings() if roundings else ():
             if self.done:
                 return
             self.offer(choice)
@@ -74,6 +84,8 @@ class Search:
     def _keep(self, found: Found) -> None:
         if found.better_than(self.best):
             self.best = found
+            if self.take is not None:
+                self.take(found)
 
     def _roundings(self) -> Iterator[IntArray | None]:
         yield self._repaired(np.where(self.asked.problem.allowed, self.shares, -1.0).argmax(axis=1))

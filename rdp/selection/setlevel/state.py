@@ -11,8 +11,13 @@ from rdp.analysis.sets.base import Exchange
 from rdp.selection.check import excess, is_allowed
 from rdp.selection.linear import allowance, signed
 from rdp.selection.problem import BoolArray, FloatArray, IntArray, Problem
-from rdp.selection.setlevel.terms import SetProblem
+from rdp.selection.setlevel.terms import Guarded, SetProblem
 from rdp.selection.sums import accurate_sum
+
+SMALLEST = 1e-100
+"""What passes a budget below this is counted as it is: a part of it might be no number."""
+GUIDED = 2
+"""Points of an image that are scored where a cheaper form says which are the best."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +57,8 @@ class Found:
 class State:
     """One choice within the averaged budgets, and its exchanges.
 
-    `values` of a change are (what is minimised, by how much the set-level budgets are passed) for each point.
+    `values` of a change are (what is minimised, by how much the set-level budgets are passed) for each point. Where the
+    scorer has a cheaper form below it, that says which points are scored at all, and the others count as no gain.
     """
 
     def __init__(self, asked: SetProblem, rows: Rows, choice: IntArray) -> None:
@@ -63,6 +69,8 @@ class State:
         self.costs = self._costs()
         self.usage = np.array([accurate_sum(row[np.arange(len(choice)), self.choice]) for row in rows.spends])
         self.looks = 0
+        cheap = asked.scorer.below() if asked.scorer is not None and not asked.bounds else None
+        self.guide = None if cheap is None else (cheap, cheap.exchange(self.choice))
 
     @property
     def found(self) -> Found:
@@ -73,28 +81,43 @@ class State:
     def values(self, image: int) -> tuple[FloatArray, FloatArray]:
         """For each point of an image: what would be minimised, infinite where not allowed, and the passed budgets."""
         self.looks += 1
+        if self.guide is not None:
+            return self._guided(image, self.asked.scorer, *self.guide), np.zeros(self.problem.shape[1])
+        return self.looked(image)[:2]
+
+    def looked(self, image: int) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """The same for every point, whatever it takes; and the forms of the set-level budgets (J, P)."""
         if self.exchange is not None and self.asked.scorer is not None:
             values = self.asked.scorer.values(self.exchange, image)
         else:
             row = self.costs[image]
             values = self._value() + row - row[self.choice[image]]
         passed = np.zeros(len(values))
+        forms = np.zeros((len(self.others), len(values)))
         for number, (bound, other) in enumerate(zip(self.asked.bounds, self.others, strict=True)):
-            passed += self._passed(number, bound.scorer.values(other, image))
-        return values, passed
+            forms[number] = bound.scorer.values(other, image)
+            passed += self._passed(number, forms[number])
+        return values, passed, forms
 
-    def fits(self, image: int) -> BoolArray:
-        """Which points (P,) of an image keep the averaged budgets, the other images as they are."""
+    def fits(self, image: int, loose: float = 0.0) -> BoolArray:
+        """Which points (P,) of an image keep the averaged budgets, the other images as they are.
+
+        `loose`: or pass them by no more than this part of what is summed.
+        """
         spends = self.rows.spends[:, image]
         after = self.usage[:, None] - spends[:, self.choice[image]][:, None] + spends
-        return np.asarray((after <= self.rows.budgets[:, None]).all(axis=0) & self.problem.allowed[image])
+        room = self.rows.budgets
+        if loose:
+            room = room + loose * (np.abs(room) + np.abs(self.rows.spends).max(axis=2).sum(axis=1))
+        return np.asarray((after <= room[:, None]).all(axis=0) & self.problem.allowed[image])
 
     def move(self, image: int, point: int) -> None:
         """Change one image, whatever the budgets say."""
         spends = self.rows.spends[:, image]
         self.usage = self.usage - spends[:, self.choice[image]] + spends[:, point]
         self.choice[image] = point
-        for exchange in ([] if self.exchange is None else [self.exchange]) + self.others:
+        guide = [] if self.guide is None else [self.guide[1]]
+        for exchange in ([] if self.exchange is None else [self.exchange]) + self.others + guide:
             exchange.set(image, point)
 
     def within(self) -> bool:
@@ -102,6 +125,10 @@ class State:
         if not is_allowed(self.problem, self.choice):
             return False
         return max(excess(self.problem, self.choice), default=0.0) <= 0
+
+    def kept(self) -> bool:
+        """Whether every budget is kept, the set-level ones in the forms themselves."""
+        return self.within() and all(one.scorer.at(self.choice) <= one.room for one in self.asked.bounds)
 
     def slopes(self) -> FloatArray:
         """For each cell (N, P) what a change to it takes off at the most: convex forms lie above their tangents.
@@ -116,6 +143,18 @@ class State:
             gradient = self.asked.scorer.relaxed(shares).gradient
         slopes = gradient - gradient[np.arange(len(self.choice)), self.choice][:, None]
         return np.asarray(np.where(self.problem.allowed, slopes, np.inf))
+
+    def _guided(self, image: int, scorer: Guarded | None, cheap: Guarded, known: Exchange) -> FloatArray:
+        """The values of the few points that the cheaper form finds best, infinite for the others."""
+        values = np.full(self.problem.shape[1], np.inf)
+        guesses = np.where(self.fits(image), cheap.values(known, image), np.inf)
+        guesses[self.choice[image]] = np.inf
+        other = self.choice.copy()
+        for point in np.argsort(guesses, kind="stable")[:GUIDED].tolist():
+            if scorer is not None and np.isfinite(guesses[point]):
+                other[image] = point
+                values[point] = scorer.exchange(other).value
+        return values
 
     def _value(self) -> float:
         if self.exchange is not None:
@@ -133,7 +172,7 @@ class State:
     def _passed(self, number: int, values: FloatArray) -> FloatArray:
         """By how much values of a set-level bound pass its budget, as a part of that."""
         bound = self.asked.bounds[number]
-        size = abs(bound.budget) or 1.0
+        size = abs(bound.budget) if abs(bound.budget) > SMALLEST else 1.0
         return np.asarray(np.maximum(values - bound.room, 0.0) / size)
 
 

@@ -35,6 +35,7 @@ class Guarded:
         self.allowed = allowed
         self.name = name or scorer.name
         self.whole = bool(allowed.all())
+        self.last: tuple[bytes, float] | None = None
 
     def facts(self) -> dict[str, Any]:
         """Of the scorer."""
@@ -66,8 +67,17 @@ class Guarded:
         return Relaxed(value, gradient)
 
     def at(self, choice: IntArray) -> float:
-        """The convex form at a choice (N,)."""
-        return self.relaxed(one_hot(choice, self.allowed.shape[1])).value
+        """The convex form at a choice (N,); that of the last choice is kept."""
+        key = _as_choice(choice).tobytes()
+        if self.last is None or self.last[0] != key:
+            self.last = key, self.relaxed(one_hot(choice, self.allowed.shape[1])).value
+        return self.last[1]
+
+    def below(self) -> Guarded | None:
+        """A form that is nowhere above and far cheaper, under the same name; None where the scorer has none."""
+        made = getattr(self.scorer, "below", None)
+        found = None if made is None else made()
+        return None if found is None else Guarded(found, self.allowed, self.name)
 
     def exchange(self, choice: IntArray) -> Exchange:
         """Begin to change a choice."""
@@ -139,6 +149,16 @@ class SetProblem:
 
         limits = tuple(SetBound(guarded(one), float(budget)) for one, budget in bounds)
         return cls(problem, None if scorer is None else guarded(scorer), limits)
+
+    def below(self) -> SetProblem | None:
+        """The same with the cheaper forms of `Guarded.below` where there are some; None where there are none."""
+        scorers = [*([] if self.scorer is None else [self.scorer]), *(one.scorer for one in self.bounds)]
+        found = {id(one): one.below() for one in scorers}
+        if not any(found.values()):
+            return None
+        target = None if self.scorer is None else found[id(self.scorer)] or self.scorer
+        bounds = tuple(SetBound(found[id(one.scorer)] or one.scorer, one.budget) for one in self.bounds)
+        return SetProblem(self.problem, target, bounds)
 
     @property
     def name(self) -> str:

@@ -14,6 +14,7 @@ from rdp.analysis.sets.base import SetScorer
 from rdp.errors import SpecError
 from rdp.execution import Progress
 from rdp.selection.problem import Problem
+from rdp.selection.setlevel.enumerate import MOST_CHOICES
 from rdp.selection.setlevel.optimise import ITERATIONS, SET_GAP, optimise
 from rdp.selection.setlevel.result import SetSelection
 from rdp.selection.setlevel.stating import state_set_problem
@@ -86,19 +87,24 @@ def minimise(
     gap: float = SET_GAP,
     time_limit: float | None = None,
     iterations: int = ITERATIONS,
+    enumerated: int = MOST_CHOICES,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> SetSelection:
     """Minimise the convex form of a scorer within the averaged budgets of a problem, whose objective is not looked at.
 
     `at_most` are set-level budgets (scorer, value of its convex form). The search ends when the value is within `gap`
-    (relative) of the proven bound, after `time_limit` seconds, or with its steps; with the same `seed` it is the same,
-    unless the time runs out. `iterations` are the most evaluations of the convex forms in a relaxation.
+    (relative) of the proven bound, after `time_limit` seconds (`DEFAULT_S` unless given), or with its steps; with the
+    same `seed` it is the same, unless the time runs out. `iterations` are the most evaluations of the convex forms in
+    a relaxation. Where no more than `enumerated` choices keep the averaged budgets, and scoring them takes well below
+    a minute, all are looked at, and the best is proven so. Every point for all images is looked at in any case.
     Returns also when there is no selection: read `status`. Raises `SpecError` for scorers of other images or points,
-    `MetricError` for a scorer whose values are not finite, and `SolverError` where its gradients are none.
+    `MetricError` for a scorer whose values are not finite, and `SolverError` where its gradients are none. Ctrl-C
+    raises `SolveInterrupted`, which has the best selection so far, once there is one within all budgets.
     """
     asked = SetProblem.of(problem, scorer, tuple(at_most))
-    return optimise(asked, gap=gap, time_limit=time_limit, iterations=iterations, seed=seed, progress=progress)
+    how: dict[str, Any] = {"iterations": iterations, "enumerated": enumerated, "seed": seed, "progress": progress}
+    return optimise(asked, gap=gap, time_limit=time_limit, **how)
 
 
 def bounded(
@@ -108,6 +114,7 @@ def bounded(
     gap: float = SET_GAP,
     time_limit: float | None = None,
     iterations: int = ITERATIONS,
+    enumerated: int = MOST_CHOICES,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> SetSelection:
@@ -117,7 +124,8 @@ def bounded(
     mixture) or by tangent planes that no choice keeps.
     """
     asked = SetProblem.of(problem, None, tuple(at_most))
-    return optimise(asked, gap=gap, time_limit=time_limit, iterations=iterations, seed=seed, progress=progress)
+    how: dict[str, Any] = {"iterations": iterations, "enumerated": enumerated, "seed": seed, "progress": progress}
+    return optimise(asked, gap=gap, time_limit=time_limit, **how)
 
 
 def _check_names(

@@ -86,7 +86,7 @@ class Means:
         return PlainExchange(self, choice)
 
     def facts(self) -> dict[str, Any]:
-        return {"dimensions": self.features.shape[2]}
+        return {"dimensions": self.features.shape[2], "convex_form": "biased"}
 
 
 def _means(seed: int, images: int, points: int, dimensions: int = 3, **more: Any) -> Means:

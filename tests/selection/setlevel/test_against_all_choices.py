@@ -27,7 +27,7 @@ def test_the_best_choice_lies_between_bound_and_value(rates, means, all_choices,
         pytest.skip("sums of absolute values are not quadratic")
     problem, scorer = rates(seed, 5, 4), means(seed, 5, 4, dimensions=30, kinks=kinks, quadratic=quadratic)
     best = min(scorer.of(choice) for choice in all_choices(problem))
-    found = minimise(problem, scorer)
+    found = minimise(problem, scorer, enumerated=0)
     assert found.bound <= best + ROUNDING * abs(best)
     assert found.objective >= best - ROUNDING * abs(best)
     assert found.objective == pytest.approx(scorer.of(found.choice), rel=1e-12)
@@ -45,7 +45,7 @@ def test_a_column_within_a_set_level_budget_is_the_least_of_all_choices(
     problem, scorer = rates(seed, 5, 4, None, at_least={"psnr": 32}), means(seed, 5, 4, quadratic=quadratic)
     budget = float(np.quantile([scorer.of(choice) for choice in all_choices(problem)], 0.1))
     best = min(problem.objective.average(choice) for choice in all_choices(problem, (scorer, budget)))
-    found = bounded(problem, [(scorer, budget)])
+    found = bounded(problem, [(scorer, budget)], enumerated=0)
     assert scorer.of(found.choice) <= budget * (1 + 1e-12)
     assert max(excess(problem, found.choice)) <= 0
     assert found.bound <= best + ROUNDING and found.objective >= best - ROUNDING
@@ -61,7 +61,7 @@ def test_one_distance_is_minimised_while_another_is_bounded(rates, means, all_ch
     other = means(seed + 50, 5, 4, name="swd_test", kinks=True)
     budget = float(np.quantile([other.of(choice) for choice in all_choices(problem)], 0.2))
     values = [scorer.of(choice) for choice in all_choices(problem, (other, budget))]
-    found = minimise(problem, scorer, at_most=[(other, budget)])
+    found = minimise(problem, scorer, at_most=[(other, budget)], enumerated=0)
     assert other.of(found.choice) <= budget * (1 + 1e-12)
     assert found.bound <= min(values) + ROUNDING
     assert found.objective == pytest.approx(min(values), rel=0.05)
@@ -74,7 +74,7 @@ def test_a_maximised_column_has_its_bound_above(rates, means, all_choices) -> No
     scorer = means(1, 5, 4)
     budget = float(np.quantile([scorer.of(choice) for choice in all_choices(problem)], 0.1))
     best = max(problem.objective.average(choice) for choice in all_choices(problem, (scorer, budget)))
-    found = bounded(problem, [(scorer, budget)])
+    found = bounded(problem, [(scorer, budget)], enumerated=0)
     assert found.bound >= best - ROUNDING and found.objective <= best + ROUNDING
     assert found.objective == pytest.approx(best, rel=0.01)
 
@@ -96,7 +96,7 @@ def test_bounds_are_never_above_the_best_choice(
     if whole:  # many ties
         scorer.features = np.round(scorer.features)
     values = [scorer.of(choice) for choice in all_choices(problem)]
-    found = minimise(problem, scorer)
+    found = minimise(problem, scorer, enumerated=0)
     if not values:
         assert found.status is Status.INFEASIBLE and found.explanation
         return
@@ -114,7 +114,7 @@ def test_set_level_budgets_are_kept_or_proven_impossible(rates, means, all_choic
     problem, scorer = rates(seed, images, points, None), means(seed, images, points)
     values = sorted(scorer.of(choice) for choice in all_choices(problem))
     budget = part * (values[0] + values[-1]) / 2
-    found = bounded(problem, [(scorer, budget)])
+    found = bounded(problem, [(scorer, budget)], enumerated=0)
     within = [problem.objective.average(choice) for choice in all_choices(problem, (scorer, budget))]
     if found.found:
         assert scorer.of(found.choice) <= budget * (1 + 1e-12)

@@ -25,7 +25,7 @@ def test_one_point_is_chosen_and_proven_best(rates, means) -> None:
 
 def test_a_form_that_no_choice_changes_is_proven_at_once(rates, scorer_of) -> None:
     flat = scorer_of(np.ones((4, 3, 2)), np.zeros(2))
-    found = minimise(rates(0, 4, 3), flat)
+    found = minimise(rates(0, 4, 3), flat, enumerated=0)
     assert found.status is Status.OPTIMAL and found.objective == pytest.approx(2.0)
 
 
@@ -36,7 +36,7 @@ def test_duplicated_points_change_neither_value_nor_bound(rates, scorer_of, mean
         minimize="bpp", at_most={"bpp": 0.6}, weights={"bpp": "pixels"}, pixels=plain.objective.weights,
     )  # fmt: skip
     doubled = scorer_of(np.repeat(scorer.features, 2, axis=1), scorer.target)
-    one, other = minimise(plain, scorer), minimise(twice, doubled)
+    one, other = minimise(plain, scorer, enumerated=0), minimise(twice, doubled, enumerated=0)
     assert other.objective == pytest.approx(one.objective, rel=1e-9)
     assert other.lp_bound == pytest.approx(one.lp_bound, rel=1e-4)
 
@@ -66,8 +66,8 @@ def test_averaged_budgets_that_nothing_meets_are_explained(rates, means) -> None
 
 def test_a_set_level_budget_below_the_least_mixture_is_said_with_that_least(rates, means) -> None:
     problem, scorer = rates(2, 5, 4, 0.5), means(2, 5, 4, dimensions=24)
-    least = minimise(problem, scorer).lp_bound
-    found = bounded(problem, [(scorer, 0.9 * least)])
+    least = minimise(problem, scorer, enumerated=0).lp_bound
+    found = bounded(problem, [(scorer, 0.9 * least)], enumerated=0)
     assert found.status is Status.INFEASIBLE
     assert scorer.name in found.explanation and f"{least:.3g}" in found.explanation
 
@@ -76,9 +76,9 @@ def test_distances_that_exclude_each_other_are_proven_to(rates, scorer_of) -> No
     features = np.tile(np.array([[0.0], [1.0]]), (4, 1, 1))
     low, high = scorer_of(features, np.array([0.0]), "low"), scorer_of(features, np.array([1.0]), "high")
     problem = rates(0, 4, 2, None)
-    found = bounded(problem, [(low, 0.2), (high, 0.2)])
+    found = bounded(problem, [(low, 0.2), (high, 0.2)], enumerated=0)
     assert found.status is Status.INFEASIBLE and "exclude each other" in found.explanation
-    assert bounded(problem, [(low, 0.26), (high, 0.26)]).found
+    assert bounded(problem, [(low, 0.26), (high, 0.26)], enumerated=0).found
 
 
 def test_a_time_limit_ends_the_search_with_what_is_found(rates, means) -> None:
@@ -91,14 +91,14 @@ def test_a_time_limit_ends_the_search_with_what_is_found(rates, means) -> None:
 
 def test_too_few_iterations_leave_a_valid_bound(rates, means, all_choices) -> None:
     problem, scorer = rates(3, 5, 4), means(3, 5, 4, dimensions=20)
-    found = minimise(problem, scorer, iterations=5)
+    found = minimise(problem, scorer, iterations=5, enumerated=0)
     assert found.bound <= min(scorer.of(choice) for choice in all_choices(problem))
     assert found.stopped == "iterations"
 
 
 def test_a_value_that_is_no_number_names_the_scorer(rates, means) -> None:
     with pytest.raises(MetricError, match="kid_test of a mixture is nan"):
-        minimise(rates(0, 3, 3), means(0, 3, 3, spoiled=float("nan")))
+        minimise(rates(0, 3, 3), means(0, 3, 3, spoiled=float("nan")), enumerated=0)
 
 
 def test_a_feature_that_is_no_number_names_image_and_point(rates, means) -> None:
@@ -112,7 +112,7 @@ def test_a_feature_that_is_no_number_names_image_and_point(rates, means) -> None
 
     scorer.relaxed = spoiled
     with pytest.raises(MetricError, match=r"gradient of kid_test is inf for image number 2 at point number 1"):
-        minimise(rates(0, 3, 3, None), scorer)
+        minimise(rates(0, 3, 3, None), scorer, enumerated=0)
 
 
 def test_a_gradient_that_is_none_is_found_out(rates, means) -> None:
@@ -125,7 +125,7 @@ def test_a_gradient_that_is_none_is_found_out(rates, means) -> None:
 
     scorer.relaxed = wrong
     with pytest.raises(SolverError, match="kid_test are no subgradients"):
-        minimise(rates(0, 5, 4, None), scorer)
+        minimise(rates(0, 5, 4, None), scorer, enumerated=0)
 
 
 def test_a_scorer_of_other_images_is_refused(rates, means) -> None:

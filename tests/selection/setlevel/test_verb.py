@@ -73,11 +73,11 @@ def test_the_document_is_json_and_says_what_the_bound_covers(frame, means, words
     assert document["objective"]["average"] == found.objective and document["objective"]["bound"] == found.bound
     assert document["problem"]["statement"]["minimize"] == words["minimize"]
     entry = document["set_level"]
-    assert "V-statistic" in entry["covers"] and "unbiased" in entry["covers"]
+    assert "of kid " in entry["covers"] and "V-statistic" in entry["covers"] and "unbiased" in entry["covers"]
     (value,) = entry["values"]
     assert value["convex_form"] == pytest.approx(scorer.of(found.choice))
     assert value["score"] == pytest.approx(scorer.score(found.choice)) and value["score"] != value["convex_form"]
-    assert value["facts"] == {"dimensions": 10}
+    assert value["facts"] == {"dimensions": 10, "convex_form": "biased"}
     assert len(document["chosen"]) == 6
     assert set(found.summary().index) >= {"kid", "bpp", "psnr"}
 
