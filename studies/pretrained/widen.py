@@ -5,11 +5,11 @@
 
 The old kernels stand in the first channels of the new ones. Old channels hear nothing of new ones: their kernels there
 are 0, as are new gamma in GDN; new channels start at random. The latents are different. A latent that is rounded to
-its mean everywhere tells the synthesis nothing, gets no gradient from there and never wakes, and rate keeps it down. So
-new latents start awake, somewhat smaller than a bin, with laws as wide, and with small kernels in the synthesis; latents of
-the narrow network that carry no bits are begun anew in the same way. They cost bits until training finds a use for
-them or lets them go. The squared error and the bits of both networks on the middle of an image are printed, and
-nothing is written where the squared error is more than 20 % higher.
+its mean everywhere tells the synthesis nothing, gets no gradient from there and never wakes, and rate keeps it down.
+So new latents start awake, somewhat smaller than a bin, with laws as wide, and with small kernels in the synthesis;
+latents of the narrow network that carry no bits are begun anew in the same way. They cost bits until training finds a
+use for them or lets them go. The squared error and the bits of both networks on the middle of an image are printed,
+and nothing is written where the squared error is more than 20 % higher.
 """
 
 from __future__ import annotations
