@@ -12,10 +12,8 @@ from rdp.cli.compare import whole_number
 from rdp.cli.options import require_folder
 from rdp.cli.telling import tell_result
 from rdp.cli.text import aligned, number_text
-from rdp.errors import SpecError
 
 if TYPE_CHECKING:
-    from rdp.metrics.patches import Small
     from rdp.report.audit_measures import Measure
     from rdp.report.audit_result import Audit, AuditRow, Comparison
 
@@ -84,7 +82,7 @@ def audit_command(
     run folder; reconstructions that it has not kept are decoded again.
     """
     from rdp.cli.progress import Terminal
-    from rdp.metrics.patches import PatchGrid
+    from rdp.cli.set_options import patch_grid
     from rdp.report.audit import audit
     from rdp.report.audit_files import check_out, document_text, earlier_files, write_audit
 
@@ -100,7 +98,7 @@ def audit_command(
         against=against or (),
         network=network,
         held_out=held_out,
-        patches=PatchGrid.parse(patches, _small(small)),
+        patches=patch_grid(patches, small),
         points=points,
         columns=None if columns is None else _listed([columns]),
         draws=whole_number("--draws", draws),
@@ -122,13 +120,6 @@ def audit_command(
         out=out,
         written=written,
     )
-
-
-def _small(text: str) -> Small:
-    known: dict[str, Small] = {"refuse": "refuse", "mirror": "mirror"}
-    if text in known:
-        return known[text]
-    raise SpecError(f"--small {text!r} is not allowed: it takes refuse or mirror")
 
 
 def _replaced(earlier: Sequence[str], written: Sequence[Path], out: Path | None) -> list[str]:

@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from rdp.errors import SpecError
+
+if TYPE_CHECKING:
+    from rdp.metrics.patches import PatchGrid
+    from rdp.metrics.patches import Small as SmallImages
+
+DEFAULT_SIDE = "256"
+"""Patches where --patches does not say."""
 
 PANEL = "Distances of sets (fid, kid, fd_squeeze, kd_squeeze, swd, fd_NAME, kd_NAME)"
 
@@ -22,6 +31,14 @@ Patches = Annotated[
     typer.Option(
         metavar="SIDE@OFFSETS",
         help="Patches of the features, in pixels: 256@0,128, unless given.",
+        rich_help_panel=PANEL,
+    ),
+]
+Small = Annotated[
+    str | None,
+    typer.Option(
+        metavar="refuse|mirror",
+        help="Images smaller than a patch: refused, as if not given, or mirrored up to one.",
         rich_help_panel=PANEL,
     ),
 ]
@@ -45,3 +62,16 @@ Unbiased = Annotated[
         rich_help_panel=PANEL,
     ),
 ]
+
+
+def patch_grid(patches: str | None, small: str | None) -> PatchGrid | None:
+    """What --patches and --small say together; None where neither is given. Raises `SpecError` for other words."""
+    from rdp.metrics.patches import PatchGrid
+
+    if patches is None and small is None:
+        return None
+    known: dict[str, SmallImages] = {"refuse": "refuse", "mirror": "mirror"}
+    chosen = small or "refuse"
+    if chosen not in known:
+        raise SpecError(f"--small {small!r} is not allowed: it takes refuse or mirror")
+    return PatchGrid.parse(patches or DEFAULT_SIDE, known[chosen])

@@ -93,6 +93,7 @@ def solve_command(
     ] = "0",
     network: sets.Network = None,
     patches: sets.Patches = None,
+    small: sets.Small = None,
     device: sets.Device = None,
     images: sets.Images = None,
     codec_file: sets.CodecFiles = None,
@@ -150,6 +151,7 @@ def solve_command(
     features = {
         "--network": network,
         "--patches": patches,
+        "--small": small,
         "--device": device,
         "--images": images,
         "--codec-file": codec_file,

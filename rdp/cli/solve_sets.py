@@ -40,7 +40,7 @@ def solve_sets(
     """
     from rdp.cli.compare import whole_number
     from rdp.cli.progress import Terminal
-    from rdp.metrics.patches import PatchGrid
+    from rdp.cli.set_options import patch_grid
     from rdp.report.solve_set import solve_set
     from rdp.selection.setlevel.optimise import SET_GAP
 
@@ -53,7 +53,7 @@ def solve_sets(
     return solve_set(
         source,
         network=options["--network"],
-        patches=None if options["--patches"] is None else PatchGrid.parse(options["--patches"]),
+        patches=patch_grid(options["--patches"], options["--small"]),
         device=options["--device"] or "cpu",
         originals=options["--images"],
         codec_files=options["--codec-file"] or (),

@@ -166,6 +166,6 @@ class PatchGrid:
         fits = next(sides, 1)
         smaller = f"Patches of at most {fits} pixels a side fit into every image (--patches {fits}); or "
         return (
-            f"{smaller}small images are mirrored up to a patch (rdp audit --small mirror, PatchGrid(small='mirror')), "
+            f"{smaller}small images are mirrored up to a patch (--small mirror, PatchGrid(small='mirror')), "
             "or left out of the run"
         )

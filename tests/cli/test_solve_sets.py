@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 import rdp
 from rdp.analysis.sets.kernel import kernel_distance
 from rdp.cli.app import app
+from rdp.cli.set_options import patch_grid
 from rdp.errors import EXIT_INFEASIBLE, SpecError, TableError
 from rdp.evaluation.features import compute_features
 from rdp.images import write_png
@@ -290,3 +291,13 @@ def test_from_python_a_module_can_be_given(run: rdp.Run) -> None:
     assert made.status in ("optimal", "feasible") and made.averages["bpp"] <= 1.6
     assert made.values[0].facts["features"]["name"] == "mine"
     assert made.objective == pytest.approx(min(one[0] for one in every_choice(run) if one[2] <= 1.6), rel=0.01)
+
+
+def test_small_images_are_mirrored_where_asked_and_other_words_refused(tmp_path: Path) -> None:
+    assert patch_grid(None, None) is None
+    mirrored = patch_grid(None, "mirror")
+    assert mirrored is not None and (mirrored.side, mirrored.small) == (256, "mirror")
+    plain = patch_grid("64@0", None)
+    assert plain is not None and (plain.name, plain.small) == ("64@0", "refuse")
+    with pytest.raises(SpecError, match="--small 'none' is not allowed: it takes refuse or mirror"):
+        patch_grid("64", "none")
