@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import tempfile
 from pathlib import Path
 
 from rdp.images import hash_file
@@ -19,19 +20,20 @@ from rdp.models.checkpoint import load_model, read_header, save_model
 from rdp.weights import pretrained_folder
 
 LIMIT_MB = 100
+BITS = 10
+"""Bits of each number in the kernels of files that ship."""
 
 
-def ship(name: str, sources: list[Path], folder: Path, bits: int) -> list[str]:
-    """Write the files of a set; their new names."""
+def ship(name: str, sources: list[Path], folder: Path, bits: int = BITS) -> list[str]:
+    """Write the files of a set; their new names. Where one cannot be written, none is, and the old ones stay."""
     names = []
-    for number, source in enumerate(sources, start=1):
-        beside = folder / f".{name}-{number}.part"
-        try:
-            save_model(beside, load_model(source), read_header(source).notes, kernel_bits=bits)
-            names.append(f"{name}-{number}-{hash_file(beside)[:8]}.safetensors")
-            beside.replace(folder / names[-1])
-        finally:
-            beside.unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".ship-") as aside:
+        for number, source in enumerate(sources, start=1):
+            small = Path(aside) / f"{number}.safetensors"
+            save_model(small, load_model(source), read_header(source).notes, kernel_bits=bits)
+            names.append(f"{name}-{number}-{hash_file(small)[:8]}.safetensors")
+        for number, target in enumerate(names, start=1):
+            (Path(aside) / f"{number}.safetensors").replace(folder / target)
     # A set's name may begin as another's does: rdp-gdn and rdp-gdn-1.
     own = re.compile(re.escape(name) + r"-\d+-[0-9a-f]{8}\.safetensors")
     for old in folder.iterdir():
@@ -45,7 +47,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("set", help="name of the set, such as rdp-hyperprior")
     parser.add_argument("weights", nargs="+", type=Path)
-    parser.add_argument("--bits", type=int, default=10, help="bits of each number in the kernels")
+    parser.add_argument("--bits", type=int, default=BITS, help="bits of each number in the kernels")
     arguments = parser.parse_args()
     folder = pretrained_folder()
     names = ship(arguments.set, arguments.weights, folder, arguments.bits)

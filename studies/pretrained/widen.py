@@ -26,10 +26,10 @@ from rdp.models.checkpoint import load_model, read_header, save_model
 from rdp.models.hyperprior import MeanScaleHyperprior
 from rdp.models.registry import create_model
 
-AWAKE = 0.6
+AWAKE = 1.0
 """Standard deviation with which new latents start, in bins, and the scale of their laws."""
 
-SYNTHESIS_SHARE = 0.1
+SYNTHESIS_SHARE = 0.3
 """How large the kernels are through which the synthesis hears of new latents, as a share of a fresh network's."""
 
 NO_BITS = 1e-6
