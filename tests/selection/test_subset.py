@@ -35,7 +35,7 @@ def test_every_field_of_a_problem_is_known_to_be_of_images_or_not() -> None:
     """A new field must be looked at: `take` cuts what has one entry an image."""
     of_images = {"datasets", "images", "present", "allowed", "objective", "constraints", "image_bounds", "columns"}
     of_images |= {"statement", "choosable", "naming"}
-    of_all = {"points", "goal", "source", "warnings", "max_points"}
+    of_all = {"points", "goal", "source", "warnings", "max_points", "described"}
     assert {one.name for one in fields(Problem)} == of_images | of_all
 
 
