@@ -172,10 +172,11 @@ class Checkpoint(LearnedCodec):
 
     @classmethod
     def point_of(cls, data: bytes, where: str) -> str | None:
-        """The weights whose identity the file carries."""
+        """The weights whose identity the file carries, by the point that the index has for them if it has one."""
         from rdp.codecs.learned.finding import weights_of
 
-        return f"checkpoint:path={quote(str(weights_of(data, where)))}"
+        path = weights_of(data, where)
+        return _indexed_point(path) or f"checkpoint:path={quote(str(path))}"
 
     def find_weights(self, point: OperatingPoint) -> WeightsFile:
         sha = str(point.get("sha"))
@@ -210,6 +211,15 @@ def _file_of(sha: str, where: str) -> Path:
 def _offered(family: str) -> list[tuple[dict[str, str], WeightsEntry]]:
     """What the index has networks for: keys, and the file. Entries of decoders alone name a point with `decoder`."""
     return [(keys, entry) for keys, entry in entries_used_by(family) if DECODER_KEY.name not in keys]
+
+
+def _indexed_point(path: Path) -> str | None:
+    """The operating point that the index has for a file of weights."""
+    for codec in (Factorized, Hyperprior, Shrinkage, HiFiC):
+        for keys, entry in _offered(codec.family):
+            if entry.filename == path.name and entry.matches(sha256_of(path)):
+                return f"{codec.family}:{','.join(f'{name}={value}' for name, value in keys.items())}"
+    return None
 
 
 def _key(name: str, values: list[str]) -> Key:

@@ -20,7 +20,7 @@ import pandas as pd
 import pytest
 
 import rdp
-from rdp.images import read_image
+from rdp.images import read_image, write_png
 from rdp.models.checkpoint import load_model, read_header, save_model
 from rdp.models.provenance import trained_on_note
 from rdp.weights import pretrained_folder, sha256_of
@@ -151,3 +151,11 @@ def test_shipped_weights_that_are_damaged_are_refused_and_not_passed_over(
         assert "expected SHA-256" in installation.run("weights", "verify", "rdp-hific", code=2).stderr
     finally:
         path.write_bytes(whole)
+
+
+def test_files_of_shipped_weights_decode_as_the_family_that_made_them(installation: Installation) -> None:
+    image = installation.folder / "named.png"
+    write_png(image, np.random.default_rng(3).integers(0, 256, (64, 64, 3), dtype=np.uint8))
+    installation.run("encode", str(image), "named.rdp", "--codec", "hyperprior:quality=2")
+    done = installation.run("decode", "named.rdp", "named-decoded.png")
+    assert "bytes of hyperprior" in done.stdout
