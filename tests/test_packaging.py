@@ -95,7 +95,7 @@ def test_weights_that_ship_with_a_wheel_code_and_are_found_by_what_a_file_carrie
     where, located, resolved, points = run_there(f"import sys; sys.argv[1:] = {arguments!r}\n{FINDS}", tmp_path)
     assert Path(where).is_relative_to(tmp_path / "site")
     assert Path(located) == Path(resolved) == tmp_path / "site" / "rdp" / "pretrained" / name
-    assert points == "factorized:weights=rdp,quality=1,step=1 checkpoint"
+    assert points == "factorized:weights=rdp,quality=1,step=1 factorized"
     assert load_model(located).architecture == "factorized"
     assert read_image(tmp_path / "back.png").shape == read_image(photos / "a.png").shape
 

@@ -72,7 +72,16 @@ def unpack_kernels(
                 raise ValueError(f"{name} is not of the size that its shape {shape} has")
             numbers = torch.from_numpy(_from_bytes(packed, bits, count) - limit).float().reshape(shape[0], -1)
             loaded[name] = (numbers * scales[:, None]).reshape(shape)
-    except (KeyError, ValueError, TypeError, AttributeError, IndexError, RuntimeError, RecursionError) as error:
+    except (
+        KeyError,
+        ValueError,
+        TypeError,
+        ArithmeticError,
+        AttributeError,
+        IndexError,
+        RuntimeError,
+        RecursionError,
+    ) as error:
         raise WeightsError(f"{path} is damaged: its packed kernels cannot be read ({error})") from error
     return loaded
 

@@ -94,7 +94,8 @@ def earlier_files(out: str | Path) -> tuple[str, ...]:
     folder = Path(out)
     try:
         document = json.loads((folder / "audit.json").read_text(encoding="utf-8"))
-        keys = [str(measure["key"]) for measure in document["measures"]] if document["kind"] == KIND else None
+        drawn = [measure for measure in document["measures"] if measure["part"] != "average"]
+        keys = [str(measure["key"]) for measure in drawn] if document["kind"] == KIND else None
     except (OSError, ValueError, KeyError, TypeError):
         return ()
     if keys is None:

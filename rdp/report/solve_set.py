@@ -23,7 +23,7 @@ from rdp.images.files import PathLike
 from rdp.metrics.patches import PatchGrid
 from rdp.selection.problem import Problem
 from rdp.selection.setlevel.optimise import ITERATIONS, SET_GAP
-from rdp.selection.setlevel.result import SetSelection
+from rdp.selection.setlevel.result import SetSelection, SolveInterrupted
 from rdp.selection.setlevel.verb import PER_IMAGE, solve_set_level
 from rdp.tables import Run, read_table
 
@@ -100,21 +100,29 @@ def solve_set(
 
         return scorer
 
-    selection = solve_set_level(
-        opened,
-        {name: maker(name) for name in names},
-        minimize=minimize,
-        maximize=maximize,
-        at_most=at_most,
-        at_least=at_least,
-        gap=gap,
-        time_limit=time_limit,
-        iterations=iterations,
-        seed=seed,
-        progress=progress,
-        columns=columns,
-        **words,
-    )
+    try:
+        selection = solve_set_level(
+            opened,
+            {name: maker(name) for name in names},
+            minimize=minimize,
+            maximize=maximize,
+            at_most=at_most,
+            at_least=at_least,
+            gap=gap,
+            time_limit=time_limit,
+            iterations=iterations,
+            seed=seed,
+            progress=progress,
+            columns=columns,
+            **words,
+        )
+    except SolveInterrupted as stopped:
+        raise SolveInterrupted(_warned(stopped.selection)) from None
+    return _warned(selection)
+
+
+def _warned(selection: SetSelection) -> SetSelection:
+    """The selection with what its scorers warn of."""
     told = [f"{one.name}: {warning}" for one in selection.values for warning in one.facts.get("warnings", ())]
     return replace(selection, warnings=(*selection.warnings, *told))
 

@@ -84,8 +84,9 @@ class CellTable:
             if name in {column.name for column in METRIC_COLUMNS}:
                 metric = name.removesuffix("_db").removesuffix("_reverse")
                 raise TableError(
-                    f"{self.source} has no column {name!r}, which a metric measures: `rdp evaluate IMAGES --out RUN "
-                    f"--metric {metric}` adds it to a run folder. Its numeric columns: {', '.join(known)}"
+                    f"{self.source} has no column {name!r}.{suggest(name, known)} A metric measures it: `rdp evaluate "
+                    f"IMAGES --out RUN --metric {metric}` adds it to a run folder. Its numeric columns: "
+                    f"{', '.join(known)}"
                 )
             raise TableError(
                 f"{self.source} has no column {name!r}.{suggest(name, [*known, *SET_LEVEL])} Its numeric columns: "

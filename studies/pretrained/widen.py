@@ -154,9 +154,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     narrow = load_model(arguments.weights)
-    if not isinstance(narrow, MeanScaleHyperprior):
+    if not isinstance(narrow, MeanScaleHyperprior) or narrow.architecture != "hyperprior":
         raise SystemExit(f"{arguments.weights} is of {narrow.architecture!r}, not of a mean-scale hyperprior")
-    image = torch.from_numpy(read_image(arguments.image)[:SIDE, :SIDE].copy())
+    pixels = read_image(arguments.image)
+    top, left = (max(0, (side - SIDE) // 2) for side in pixels.shape[:2])
+    image = torch.from_numpy(pixels[top : top + SIDE, left : left + SIDE].copy())
     x = image.permute(2, 0, 1)[None].float() / 255
     wide = widened(narrow, arguments.channels, arguments.latent_channels, x, arguments.seed)
     before, after = measure(narrow, x), measure(wide, x)

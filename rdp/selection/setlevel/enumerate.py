@@ -97,18 +97,22 @@ class _Pace:
 
     def __init__(self, looks: int, clock: Clock) -> None:
         self.looks, self.clock, self.done, self.begun = looks, clock, 0, time.perf_counter()
+        self.first = 0.0
 
     def too_slow(self) -> bool:
         """To be asked before every look."""
         self.clock.told()
         spent = time.perf_counter() - self.begun
         self.done += 1
+        if self.done == 2:
+            self.first = spent
         if self.clock.late or spent > 2 * ENUMERATION_S:
             return True
         # The first looks tell what the others will take, the very first apart: it may prepare things.
         if self.done not in (4, 16, 64):
             return False
-        left, whole = self.clock.left_s, spent / (self.done - 1) * self.looks
+        one = (spent - self.first) / (self.done - 2)
+        left, whole = self.clock.left_s, spent + one * (self.looks - self.done + 1)
         return whole > ENUMERATION_S or (left is not None and whole - spent > left)
 
 

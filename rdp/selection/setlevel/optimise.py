@@ -94,6 +94,7 @@ class _Run:
         self.relaxer = Relaxer(asked, clock, self.proof, max(FINER * gap, 1e-9))
         self.best: Found | None = None
         self.looks = 0
+        self.rough_looks = 0
 
     def result(self, most: int) -> SetSelection:
         """The steps in their order; each may end it."""
@@ -124,7 +125,7 @@ class _Run:
         search.run(roundings=self.asked.below() is None)
         if search.best is not None and search.best.passed > 0:
             self._towards(search)
-        self.looks = search.looks
+        self.looks = search.looks + self.rough_looks
         return self._answer(relaxation)
 
     def interrupted(self) -> SetSelection | None:
@@ -233,7 +234,7 @@ class _Run:
             settled = sorted(rough.settled, key=lambda one: (one.passed, one.value))
             for found in settled[:SCORED]:
                 search.consider(found.choice)
-            search.looks += rough.looks
+            self.rough_looks = rough.looks
         self.teller.begin("exchange")
         if search.best is not None:
             search.offer(search.best.choice)

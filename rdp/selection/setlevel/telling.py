@@ -14,7 +14,7 @@ FIRST_S, EVERY_S = 5.0, 10.0
 
 @dataclass(eq=False)
 class Teller:
-    """Tells `progress` by notes. `done` and `looks` are counts of the present step; `value` and `bound` as minimised.
+    """Tells `progress` by notes. `done` counts the present step; `value` and `bound` as minimised.
 
     `sign` is -1 where what is minimised is the negative of what was asked for.
     """
